@@ -30,9 +30,13 @@ export interface FileInputs {
 export interface ContainerInputs {
     /** URN of the resource: the owner written on all that is made. */
     owner: string;
+    /** Which one of all objects that this owner ever made. */
+    uid: string;
     /** Generation of what we generate (spec defaults, logger script); a new one reaches running containers as an update. */
     revision: number;
     retainOnDelete?: boolean;
+    /** The option `customTimeouts`. */
+    timeouts?: { create?: string; update?: string; delete?: string };
     node: string;
     /** containerd's namespace. */
     namespace: string;
@@ -40,6 +44,8 @@ export interface ContainerInputs {
     name: string;
     /** Pinned: `docker.io/library/nginx:1.27@sha256:…`. */
     image: string;
+    /** `node/namespace` of the Image that `image` comes from, if it does: there the Image keeps it, and no claim is needed. */
+    imageFrom?: string;
     entrypoint?: string[];
     args?: string[];
     env?: Record<string, string>;

@@ -1,0 +1,121 @@
+/**
+ * The demo: `npm run demo` runs a plain `pulumi up` on `examples/quickstart` against a containerd of the playground's own,
+ * and fetches the page that it serves. `npm run demo -- --down` destroys and removes everything.
+ *
+ * Every step looks first what is there: it can be repeated, and continued after Ctrl-C.
+ */
+import { spawn } from "node:child_process";
+import { readdir } from "node:fs/promises";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { parseArgs } from "node:util";
+import { ContainerdError } from "../provider/errors";
+import { engineEnvironment } from "./engine";
+import { environment, playgroundFolder, repository } from "./environment";
+import { nginxImage } from "./images";
+import { output, run } from "./process";
+import { ensureStanding, pagePort, removeStanding, standingWorker } from "./standing";
+
+const STACK = "demo";
+const project = path.join(repository, "examples/quickstart");
+const backend = path.join(playgroundFolder, "backend");
+/** Not beside the program, where Pulumi would put it: the demo leaves the clone's files as they are. */
+const configFile = path.join(playgroundFolder, `Pulumi.${STACK}.yaml`);
+const stackFlags = ["--stack", STACK, "--config-file", configFile];
+const WANTED_PORT = 8080;
+const PAGE_ATTEMPTS = 40;
+
+const { values } = parseArgs({
+    options: { down: { type: "boolean", default: false }, containerd: { type: "string" } },
+});
+
+function say(text: string): void {
+    process.stdout.write(`demo: ${text}\n`);
+}
+
+/** A command of the engine that is not shown. */
+function quiet(args: readonly string[]): Promise<string> {
+    const env = engineEnvironment(backend);
+    return output(environment().pulumi, [...args, "--non-interactive"], { cwd: project, env });
+}
+
+/** A command of the engine with this terminal. Ctrl-C reaches it by itself; we wait for what it does about that. */
+function shown(args: readonly string[]): Promise<void> {
+    say(`pulumi ${args.join(" ")}`);
+    return new Promise((resolve, reject) => {
+        const stay = () => undefined;
+        process.on("SIGINT", stay);
+        const options = { cwd: project, env: engineEnvironment(backend), stdio: "inherit" } as const;
+        const child = spawn(environment().pulumi, [...args, ...stackFlags], options);
+        child.once("error", reject);
+        child.once("close", (code) => {
+            process.off("SIGINT", stay);
+            if (code === 0) resolve();
+            else reject(new ContainerdError("Failed", `pulumi ${args[0] ?? ""} exited with status ${code ?? "none"}`));
+        });
+    });
+}
+
+/** Makes the stack, and takes the lock away that a killed engine left in it. */
+async function prepareStack(): Promise<void> {
+    await run("mkdir", ["-p", backend]);
+    await quiet(["stack", "select", "--create", ...stackFlags]);
+    const locks = await readdir(path.join(backend, ".pulumi/locks"), { recursive: true }).catch(() => []);
+    if (locks.some((file) => file.endsWith(".json"))) await quiet(["cancel", "--yes", ...stackFlags]);
+}
+
+async function up(): Promise<void> {
+    const version = values.containerd === "1.6" || !environment().containerd["2"] ? "1.6" : "2";
+    const { worker, registry } = await ensureStanding(version);
+    const [, containerd] = (await worker.run("containerd --version")).trim().split(" ").slice(1);
+    say(`containerd ${containerd ?? worker.version} of the playground's own, at ${worker.address}`);
+    const reference = await registry.push(await nginxImage(), "nginx:1.22");
+    say(`nginx of Debian's packages is in a registry on this machine: ${reference}`);
+    const port = await pagePort(WANTED_PORT);
+    await prepareStack();
+    const nodes = { local: { socket: worker.address } };
+    const config = {
+        "quickstart:image": { value: reference },
+        "quickstart:port": { value: String(port) },
+        "containerd:node": { value: "local" },
+        "containerd:nodes": { value: JSON.stringify(nodes), objectValue: nodes },
+    };
+    await quiet(["config", "set-all", ...stackFlags, "--json", JSON.stringify(config)]);
+    await shown(["up", "--yes"]);
+    const url = `http://127.0.0.1:${port}/`;
+    say(`the page says: ${await titleOf(url)}`);
+    say("`npm run demo -- --down` removes all this; `npm run playground -- ctr task ls` looks at the worker");
+    process.stdout.write(`demo: ${url}\n`);
+}
+
+/** Title of the page. Throws `Failed` when it does not answer in some seconds. */
+async function titleOf(url: string): Promise<string> {
+    for (let attempt = 1; ; attempt++) {
+        try {
+            const response = await fetch(url);
+            if (!response.ok) throw new ContainerdError("Failed", `${url} answers ${response.status}`);
+            return /<title>([^<]*)/.exec(await response.text())?.[1] ?? "";
+        } catch (error) {
+            if (attempt === PAGE_ATTEMPTS) throw error;
+            await sleep(250);
+        }
+    }
+}
+
+async function down(): Promise<void> {
+    const worker = await standingWorker();
+    if (worker) {
+        if (!worker.running) await worker.boot();
+        await prepareStack();
+        await shown(["destroy", "--yes"]);
+    }
+    await removeStanding();
+    say("everything is removed; what was built stays in the cache for the next time:");
+    say(environment().cache);
+}
+
+(values.down ? down() : up()).catch((error: unknown) => {
+    const { message } = ContainerdError.from(error);
+    process.stderr.write(`demo: ${message}\ndemo: run the same command again to go on from here\n`);
+    process.exitCode = 1;
+});

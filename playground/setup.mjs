@@ -1,0 +1,67 @@
+#!/usr/bin/env node
+/**
+ * Installs what the demo, the tests and the benchmarks need and this machine lacks, and writes down where it is
+ * (`.playground/environment.json`). Plain JavaScript without dependencies: it runs before `npm ci`, on Node 20.
+ *
+ *     node playground/setup.mjs            everything
+ *     node playground/setup.mjs node       npm's packages and Node only: enough for the unit tests
+ *
+ * What is built is kept below `$XDG_CACHE_HOME/pulumi-containerd` (`~/.cache/pulumi-containerd`) for all clones. It can be
+ * stopped at any time and run again: everything is made under a temporary name and renamed when whole.
+ */
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import process from "node:process";
+import { pathToFileURL } from "node:url";
+import { containerdFromDebian, containerdFromGo, installPackages, registryFromDebian } from "./setup/containerd.mjs";
+import { engine } from "./setup/engine.mjs";
+import { withLock } from "./setup/lock.mjs";
+import { nodeAndPackages } from "./setup/node.mjs";
+import { cache, playground } from "./setup/paths.mjs";
+import { SetupError } from "./setup/run.mjs";
+
+/** Adds to what is known of this clone's tools. */
+function remember(found) {
+    const file = path.join(playground, "environment.json");
+    let known = {};
+    try {
+        known = JSON.parse(readFileSync(file, "utf8"));
+    } catch {
+        // The first time there is none.
+    }
+    mkdirSync(playground, { recursive: true });
+    writeFileSync(`${file}.new`, `${JSON.stringify({ ...known, ...found, cache }, null, 2)}\n`);
+    renameSync(`${file}.new`, file);
+}
+
+/**
+ * Sets up. `part` is `node` or `all`.
+ * @returns the environment for what runs next: its PATH begins with a Node that is new enough.
+ */
+export async function setUp(part = "all") {
+    mkdirSync(cache, { recursive: true });
+    return withLock(path.join(cache, "lock"), async () => {
+        const nodeBin = await nodeAndPackages();
+        remember({ nodeBin });
+        const environment = { ...process.env, PATH: `${nodeBin}${path.delimiter}${process.env.PATH}` };
+        if (part === "node") return environment;
+        if (process.platform !== "linux" || process.getuid() !== 0) {
+            throw new SetupError(
+                "the playground needs Linux and root: it makes namespaces and mounts (unit tests do not)",
+            );
+        }
+        await installPackages();
+        const debian = await containerdFromDebian();
+        const registry = await registryFromDebian();
+        const modern = await containerdFromGo();
+        remember({ containerd: { 1.6: debian, 2: modern }, registry, pulumi: await engine() });
+        return environment;
+    });
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
+    setUp(process.argv[2]).catch((error) => {
+        process.stderr.write(`setup: ${error instanceof SetupError ? error.message : error.stack}\n`);
+        process.exitCode = 1;
+    });
+}

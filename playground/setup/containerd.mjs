@@ -1,0 +1,84 @@
+/** containerd of Debian and of its Go module, a registry, and the Debian packages that go with them. */
+import { existsSync, readdirSync } from "node:fs";
+import path from "node:path";
+import { buildFromModule } from "./go.mjs";
+import { cache, CONTAINERD_VERSION } from "./paths.mjs";
+import { capture, folder, must, say } from "./run.mjs";
+
+/** What the playground calls, and the Debian package that brings it. None of these packages runs a service. */
+const COMMANDS = {
+    runc: "runc",
+    skopeo: "skopeo",
+    umoci: "umoci",
+    "update-ca-certificates": "ca-certificates",
+    unshare: "util-linux",
+    busybox: "busybox-static",
+    hostname: "hostname",
+    ip: "iproute2",
+    mount: "mount",
+    "apt-get": "apt",
+};
+const FOLDERS = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/** Installs the packages whose command is missing; what is there is left alone. */
+export async function installPackages() {
+    const has = (command) => FOLDERS.some((one) => existsSync(path.join(one, command)));
+    const missing = Object.entries(COMMANDS)
+        .filter(([command]) => !has(command))
+        .map(([, name]) => name);
+    if (missing.length === 0) return;
+    say(`Debian packages: ${missing.join(" ")} (under a minute)`);
+    await updateLists();
+    await must("apt-get", ["install", "--yes", "--no-install-recommends", ...missing], {
+        env: { DEBIAN_FRONTEND: "noninteractive", LC_ALL: "C.UTF-8" },
+    });
+}
+
+/** @returns the folder with Debian's containerd, `ctr` and the shim. */
+export async function containerdFromDebian() {
+    const installed = await capture("/usr/bin/containerd", ["--version"]).catch(() => ({ stdout: "" }));
+    if (/ v?1\.6\./.test(installed.stdout)) return "/usr/bin";
+    // Unpacked, not installed: installing would start a service, and would remove Docker's package of the same thing.
+    return path.join(await unpacked("containerd"), "usr/bin");
+}
+
+/** @returns the path of `docker-registry`, for the same reason unpacked when it is not installed. */
+export async function registryFromDebian() {
+    const installed = "/usr/bin/docker-registry";
+    return existsSync(installed) ? installed : path.join(await unpacked("docker-registry"), "usr/bin/docker-registry");
+}
+
+/** @returns the folder with containerd 2.x, `ctr` and the shim. */
+export function containerdFromGo() {
+    return buildFromModule({
+        name: `containerd-${CONTAINERD_VERSION}`,
+        module: "github.com/containerd/containerd/v2",
+        version: CONTAINERD_VERSION,
+        commands: ["cmd/containerd", "cmd/ctr", "cmd/containerd-shim-runc-v2"],
+        variable: "github.com/containerd/containerd/v2/version.Version",
+        value: CONTAINERD_VERSION,
+        // Snapshotters that need C libraries, and Kubernetes' part, which takes half of the time.
+        tags: "no_btrfs no_devmapper no_zfs no_cri",
+        said: `containerd ${CONTAINERD_VERSION} from its Go module (about a minute)`,
+    });
+}
+
+/** A Debian package's files in the cache. */
+function unpacked(name) {
+    return folder(path.join(cache, `debian-${name}`), async (temporary) => {
+        say(`Debian's ${name}, unpacked into ${cache} (a few seconds)`);
+        await updateLists();
+        // As root: apt's own user may not write here.
+        await must("apt-get", ["-o", "APT::Sandbox::User=root", "download", name], { cwd: temporary });
+        const archive = readdirSync(temporary).find((file) => file.endsWith(".deb"));
+        await must("dpkg-deb", ["--extract", path.join(temporary, archive), temporary]);
+    });
+}
+
+let updated;
+
+/** Package lists of today: a fresh machine has none, an old one's point to packages that are gone. */
+function updateLists() {
+    updated ??= must("apt-get", ["update"]);
+    return updated;
+}

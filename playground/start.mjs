@@ -1,0 +1,59 @@
+#!/usr/bin/env node
+/**
+ * Sets up, builds, and runs one of the playground's programs: `node playground/start.mjs demo.ts [ARGUMENT...]`. Plain
+ * JavaScript without dependencies: in a fresh clone it runs before anything is installed.
+ */
+import { spawn } from "node:child_process";
+import { existsSync, readdirSync, statSync } from "node:fs";
+import path from "node:path";
+import process from "node:process";
+import { setUp } from "./setup.mjs";
+import { playground, repository } from "./setup/paths.mjs";
+import { must, say, SetupError } from "./setup/run.mjs";
+
+const [program, ...args] = process.argv.slice(2);
+
+/** Whether the built package is older than its sources. */
+function buildIsStale() {
+    const built = path.join(repository, "dist/index.js");
+    if (!existsSync(built)) return true;
+    const { mtimeMs } = statSync(built);
+    const provider = path.join(repository, "provider");
+    return readdirSync(provider, { recursive: true }).some(
+        (file) => statSync(path.join(provider, file)).mtimeMs > mtimeMs,
+    );
+}
+
+/** Runs the program with this terminal. Ctrl-C reaches it too: it decides when to end, and we end after it. */
+function execute(env) {
+    const ignore = () => undefined;
+    process.on("SIGINT", ignore);
+    return new Promise((resolve, reject) => {
+        const file = path.join(repository, "playground", program);
+        const child = spawn("node", ["--import", "tsx", file, ...args], { cwd: repository, env, stdio: "inherit" });
+        process.on("SIGTERM", () => child.kill("SIGTERM"));
+        child.once("error", reject);
+        child.once("close", (code, signal) => resolve(signal ? 1 : code));
+    });
+}
+
+async function main() {
+    if (args.includes("--down") && !existsSync(playground)) {
+        say("there is no playground in this clone: nothing to remove");
+        return 0;
+    }
+    const env = await setUp();
+    if (buildIsStale()) {
+        say("building the package (about fifteen seconds)");
+        await must("npm", ["run", "--silent", "build"], { cwd: repository, env });
+    }
+    return execute(env);
+}
+
+main().then(
+    (code) => (process.exitCode = code),
+    (error) => {
+        process.stderr.write(`setup: ${error instanceof SetupError ? error.message : error.stack}\n`);
+        process.exitCode = 1;
+    },
+);

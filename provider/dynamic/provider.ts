@@ -1,0 +1,137 @@
+/**
+ * The door for Pulumi's dynamic resources: what `require("pulumi-containerd/provider")` gives to a state's `__provider`. It
+ * translates between that protocol and the lifecycles, and holds nothing else. The names exported here are a contract with
+ * every state that was ever written.
+ */
+import type { dynamic } from "@pulumi/pulumi";
+import { ContainerdError, hasCode } from "../errors";
+import { container } from "../lifecycle/container";
+import { image } from "../lifecycle/image";
+import { type Lifecycle, NotReady } from "../lifecycle/lifecycle";
+import { Run } from "../lifecycle/run";
+import { readSettings } from "../lifecycle/settings";
+import { task } from "../lifecycle/task";
+import { EngineReporter, endWithEngine } from "./engine";
+
+type Props = Record<string, unknown>;
+
+let run: Run | undefined;
+let settingsProblem: unknown;
+
+/** The run is one for all kinds: they share connections and what was looked up. */
+function configure({ config }: dynamic.ConfigureRequest): Promise<void> {
+    if (!run) {
+        try {
+            run = new Run(
+                readSettings((key) => config.get(key)),
+                new EngineReporter(),
+            );
+            endWithEngine();
+        } catch (error) {
+            settingsProblem = error;
+        }
+    }
+    return Promise.resolve();
+}
+
+function currentRun(): Run {
+    if (!run) throw settingsProblem ?? new ContainerdError("Failed", "the engine called before it configured the provider");
+    return run;
+}
+
+/** One lifecycle as the dynamic protocol wants it. */
+function door<Inputs extends object, State extends Inputs>(life: Lifecycle<Inputs, State>): dynamic.ResourceProvider {
+    return {
+        configure,
+        async check(olds: Props, news: Props) {
+            const before = strip(olds);
+            try {
+                const old = Object.keys(before).length ? (before as Inputs) : undefined;
+                const { inputs, failures } = await life.check(currentRun(), old, strip(news));
+                return {
+                    inputs: withoutAbsent(inputs as Props),
+                    // Under an empty property, because the engine prints the value of a named one, which may be a secret.
+                    failures: failures.map(({ property, reason }) => ({
+                        property: "",
+                        reason: property ? `${property}: ${reason}` : reason,
+                    })),
+                };
+            } catch (error) {
+                const { message } = ContainerdError.from(error);
+                return { inputs: withoutAbsent(strip(news)), failures: [{ property: "", reason: message }] };
+            }
+        },
+        diff(_id, olds: Props, news: Props) {
+            const { changed, replaces, deleteBeforeReplace } = life.diff(strip(olds) as State, strip(news) as Inputs);
+            return Promise.resolve({ changes: changed.length > 0, replaces, deleteBeforeReplace });
+        },
+        async create(inputs: Props) {
+            return onRecord(inputs, async () => {
+                const { id, state } = await life.create(currentRun(), strip(inputs) as Inputs);
+                return { id, outs: withoutAbsent(state as Props) };
+            });
+        },
+        async read(id, props: Props = {}) {
+            const state = strip(props) as State;
+            try {
+                const found = await life.read(currentRun(), id, state);
+                return found ? { id, props: withoutAbsent(found as Props) } : { id: "" };
+            } catch (error) {
+                // A node that does not answer says nothing about what it holds: keep what was known.
+                if (!hasCode(error, "Unreachable", "Timeout") || !Object.keys(state).length) throw plain(error);
+                currentRun().report.warn(String((state as Props)["owner"] ?? ""), `kept as last known, because ${error.message}`);
+                return { id, props: withoutAbsent(state as Props) };
+            }
+        },
+        async update(id, olds: Props, news: Props) {
+            return onRecord(news, async () => {
+                const state = await life.update(currentRun(), id, strip(olds) as State, strip(news) as Inputs);
+                return { outs: withoutAbsent(state as Props) };
+            });
+        },
+        async delete(id, props: Props) {
+            try {
+                await life.delete(currentRun(), id, strip(props) as State);
+            } catch (error) {
+                throw plain(error);
+            }
+        },
+    };
+}
+
+/** Runs a create or update; what was made but is not ready is told to the engine in the way that it records. */
+async function onRecord<T>(inputs: Props, deed: () => Promise<T>): Promise<T> {
+    try {
+        return await deed();
+    } catch (error) {
+        if (!(error instanceof NotReady)) throw plain(error);
+        throw Object.assign(plain(error), {
+            id: error.made.id,
+            properties: { ...withoutAbsent(error.made.state as Props), [PROVIDER]: inputs[PROVIDER] },
+            reasons: [error.message],
+        });
+    }
+}
+
+const PROVIDER = "__provider";
+
+function strip(props: Props): Props {
+    const { [PROVIDER]: _, ...rest } = props;
+    return rest;
+}
+
+/** The protocol's values know no `undefined`. */
+function withoutAbsent(props: Props): Props {
+    return JSON.parse(JSON.stringify(props)) as Props;
+}
+
+/** The error as the user should see it: the SDK prints the stack of what delete and read throw, which helps nobody. */
+function plain(error: unknown): Error {
+    const shown = new Error(ContainerdError.from(error).message);
+    shown.stack = "";
+    return shown;
+}
+
+export const Image = door(image);
+export const Container = door(container);
+export const Task = door(task);

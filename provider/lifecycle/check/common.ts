@@ -1,0 +1,91 @@
+/** What the descriptions of several resources have in common. */
+import { REVISION } from "../../spec/revision";
+import { identifierProblem, newUid } from "../names";
+import { LONGEST_LABEL, RESERVED_LABEL } from "../ownership";
+import type { Run } from "../run";
+import { chooseNode, nodeSettings } from "../settings";
+import { isUnknown } from "../unknown";
+import * as s from "./schema";
+
+/** What every resource's inputs hold beside its own arguments. */
+export interface Placed {
+    /** URN. */
+    owner: string;
+    /** Which one of all objects that this owner ever made: also under a fixed name, no two are taken for one another. */
+    uid: string;
+    revision: number;
+    retainOnDelete?: boolean;
+    /** The option `customTimeouts`. */
+    timeouts?: { create?: string; update?: string; delete?: string };
+    node: string;
+    namespace: string;
+}
+
+export const namespaceArgument = s.optional(s.text("a containerd namespace", identifierProblem));
+
+/** The descriptions of {@link Placed}. */
+export const bookkeeping = {
+    owner: s.text(),
+    uid: s.optional(s.text()),
+    revision: s.optional(s.number({ min: 0 })),
+    retainOnDelete: s.optional(s.flag()),
+    timeouts: s.optional(s.object({ create: s.optional(s.text()), update: s.optional(s.text()), delete: s.optional(s.text()) })),
+    node: s.optional(s.text("a node's name")),
+    namespace: namespaceArgument,
+};
+
+/**
+ * Where a resource goes and which object it is, with the stack's defaults filled in. Throws `Invalid`; warns of a node that
+ * the config lacks.
+ */
+export function placed(
+    run: Run,
+    given: { owner: string; node?: string; namespace?: string },
+    olds: Placed | undefined,
+): Pick<Placed, "uid" | "node" | "namespace" | "revision"> {
+    const node = chooseNode(run.settings, given.node);
+    if (!isUnknown(node)) warnOfAbsent(run, given.owner, node);
+    run.first(knownKey(given.owner), olds?.uid);
+    return {
+        uid: olds?.uid ?? newUid(),
+        node,
+        namespace: given.namespace ?? run.settings.defaultNamespace,
+        revision: REVISION,
+    };
+}
+
+/** The uid of the object that the state had for an owner when this run began, if it had one. */
+export function knownUid(run: Run, owner: string): string | undefined {
+    return run.remembered<string>(knownKey(owner));
+}
+
+function knownKey(owner: string): string {
+    return `uid ${owner}`;
+}
+
+/** `check` does not know a preview from an `up`, and a preview must work for a node that is yet to come. */
+function warnOfAbsent(run: Run, owner: string, node: string): void {
+    try {
+        nodeSettings(run.settings, node);
+    } catch (error) {
+        run.report.warn(owner, `${error instanceof Error ? error.message : String(error)}: nothing could be checked against it`);
+    }
+}
+
+/** What is wrong with the key of a label. */
+export function labelProblem(key: string): string | undefined {
+    if (key === "") return "a label needs a name";
+    if (RESERVED_LABEL.test(key)) return "labels that begin like this mean something to containerd or to this package: choose another";
+    return undefined;
+}
+
+/** What is wrong with labels as a whole. */
+export function labelsProblem(labels: Record<string, string> = {}): { key: string; reason: string } | undefined {
+    for (const [key, value] of Object.entries(labels)) {
+        const bytes = Buffer.byteLength(key) + Buffer.byteLength(value);
+        if (bytes > LONGEST_LABEL) {
+            return { key, reason: `has ${bytes} bytes with its name, and containerd takes ${LONGEST_LABEL}: put it into a file` };
+        }
+    }
+    return undefined;
+}

@@ -1,0 +1,165 @@
+/** What a Container's arguments must be like. */
+import type { ContainerInputs } from "../../spec/inputs";
+import type { Failure } from "../lifecycle";
+import { identifierProblem } from "../names";
+import { isUnknown } from "../unknown";
+import { bookkeeping, labelProblem, labelsProblem } from "./common";
+import * as s from "./schema";
+import { formatPath } from "./validate";
+
+/** The least that containerd's runtimes start with. Bytes. */
+const LEAST_MEMORY = 6 << 20;
+
+function absolute(path: string): string | undefined {
+    if (!path.startsWith("/")) return "must be an absolute path";
+    if (path.includes("\0")) return "must not hold a NUL character";
+    if (path.split("/").includes("..")) return 'must not hold ".."';
+    return undefined;
+}
+
+function noNul(text: string): string | undefined {
+    return text.includes("\0") ? "must not hold a NUL character" : undefined;
+}
+
+function envName(name: string): string | undefined {
+    if (name === "") return "an environment variable needs a name";
+    if (name.includes("=")) return 'the name of an environment variable must not hold "="';
+    return noNul(name);
+}
+
+function secretName(name: string): string | undefined {
+    return /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/.test(name) ? undefined : "a secret's name may hold letters, digits, '_', '-' and '.'";
+}
+
+function octal(mode: string): string | undefined {
+    return /^0?[0-7]{3,4}$/.test(mode) ? undefined : 'must be an octal mode like "0644"';
+}
+
+function hostname(name: string): string | undefined {
+    return /^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,61}[A-Za-z0-9])?$/.test(name)
+        ? undefined
+        : "must be at most 63 letters, digits, '-' and '.'";
+}
+
+function cpuset(list: string): string | undefined {
+    return /^\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*$/.test(list) ? undefined : 'must be a list of processors like "0-1,3"';
+}
+
+function exactlyOne(names: string[]): (value: Record<string, unknown>) => string | undefined {
+    return (value) => {
+        const given = names.filter((name) => value[name] !== undefined);
+        return given.length === 1 ? undefined : `needs exactly one of ${names.map((name) => `\`${name}\``).join(" and ")}`;
+    };
+}
+
+const mount = s.object(
+    {
+        bind: s.optional(s.text("an absolute path on the node", absolute)),
+        tmpfs: s.optional(s.object({ size: s.optional(s.size({ min: 1 })), mode: s.optional(s.text("an octal mode", octal)) })),
+        readOnly: s.optional(s.flag()),
+        propagation: s.optional(s.oneOf("private", "rslave", "rshared")),
+    },
+    exactlyOne(["bind", "tmpfs"]),
+);
+
+const file = s.object(
+    {
+        content: s.optional(s.text()),
+        base64: s.optional(
+            s.text("bytes in base64", (value) => (/^[A-Za-z0-9+/\s]*={0,2}\s*$/.test(value) ? undefined : "is not base64")),
+        ),
+        mode: s.optional(s.text("an octal mode", octal)),
+        uid: s.optional(s.number({ min: 0 })),
+        gid: s.optional(s.number({ min: 0 })),
+        onChange: s.optional(s.oneOf("restart", "none")),
+    },
+    exactlyOne(["content", "base64"]),
+);
+
+/** A file may be given as its content alone. */
+const fileOrContent = s.expand((value) => (typeof value === "string" && !isUnknown(value) ? { content: value } : value), file);
+
+export const containerSchema = s.object({
+    ...bookkeeping,
+    name: s.optional(s.text("a name", identifierProblem)),
+    image: s.text('an Image or a reference like "nginx:1.27"'),
+    imageFrom: s.optional(s.text()),
+    entrypoint: s.optional(s.list(s.text("a text", noNul))),
+    args: s.optional(s.list(s.text("a text", noNul))),
+    env: s.optional(s.map(s.scalar(noNul), envName)),
+    files: s.optional(s.map(fileOrContent, absolute)),
+    secrets: s.optional(s.map(s.text(), secretName)),
+    mounts: s.optional(s.map(mount, absolute)),
+    workdir: s.optional(s.text("an absolute path", absolute)),
+    user: s.optional(
+        s.text("a user", (user) => (/^[^:\s]+(?::[^:\s]+)?$/.test(user) ? undefined : 'must be like "www-data", "1000" or "1000:1000"')),
+    ),
+    hostname: s.optional(s.text("a host name", hostname)),
+    tty: s.optional(s.flag()),
+    readOnly: s.optional(s.flag()),
+    privileged: s.optional(s.flag()),
+    capabilities: s.optional(s.object({ add: s.optional(s.capabilities()), drop: s.optional(s.capabilities()) })),
+    network: s.optional(s.oneOf("bridge", "host", "none")),
+    memory: s.optional(
+        s.object({
+            limit: s.optional(s.size({ min: LEAST_MEMORY })),
+            reservation: s.optional(s.size({ min: LEAST_MEMORY })),
+            swap: s.optional(s.size({ special: [-1] })),
+        }),
+    ),
+    cpu: s.optional(
+        s.object({
+            cpus: s.optional(s.number({ min: 0.01, fraction: true })),
+            shares: s.optional(s.number({ min: 2, max: 262144 })),
+            cpuset: s.optional(s.text("a list of processors", cpuset)),
+        }),
+    ),
+    pidsLimit: s.optional(s.number({ min: -1 })),
+    security: s.optional(
+        s.object({ noNewPrivileges: s.optional(s.flag()), seccomp: s.optional(s.oneOf("default", "unconfined")) }),
+    ),
+    labels: s.optional(s.map(s.scalar(), labelProblem)),
+    snapshotter: s.optional(s.text()),
+    runtime: s.optional(s.text()),
+    log: s.optional(
+        s.object({
+            driver: s.optional(s.oneOf("file", "none")),
+            maxSize: s.optional(s.size({ min: 4096 })),
+            maxFiles: s.optional(s.number({ min: 1, max: 1000 })),
+        }),
+    ),
+});
+
+const LOG_DEFAULTS = { driver: "file", maxSize: 10 << 20, maxFiles: 3 } as const;
+
+/** Defaults that need nothing but the arguments. */
+export function withDefaults(given: Partial<ContainerInputs>): Partial<ContainerInputs> {
+    return { ...given, log: { ...LOG_DEFAULTS, ...given.log } };
+}
+
+/** What is wrong with arguments that are well by themselves, but not together. */
+export function contradictions(given: Partial<ContainerInputs>): Failure[] {
+    const failures: Failure[] = [];
+    const refuse = (path: unknown[], reason: string) => failures.push({ property: formatPath(path), reason });
+    // The default is a promise for later: nobody should land in the host's network without saying so.
+    if (given.network === undefined || (given.network as string) === "bridge") {
+        refuse(["network"], 'the default `bridge` is not there yet in this version: say network: "host" or "none"');
+    }
+    const long = labelsProblem(given.labels);
+    if (long) refuse(["labels", long.key], long.reason);
+    const { limit, swap, reservation } = given.memory ?? {};
+    if (typeof swap === "number" && swap !== -1) {
+        if (limit === undefined) refuse(["memory", "swap"], "needs `memory.limit` beside it: it is memory and swap together");
+        else if (typeof limit === "number" && swap < limit) refuse(["memory", "swap"], "is less than `memory.limit`: it is memory and swap together");
+    }
+    if (typeof limit === "number" && typeof reservation === "number" && reservation > limit) {
+        refuse(["memory", "reservation"], "is more than `memory.limit`");
+    }
+    for (const target of Object.keys(given.files ?? {})) {
+        if (given.mounts && Object.hasOwn(given.mounts, target)) refuse(["mounts", target], "is a file of `files` already");
+    }
+    if (given.privileged === true && given.security?.seccomp === "default") {
+        refuse(["security", "seccomp"], "has no effect on a privileged container: leave out one of the two");
+    }
+    return failures;
+}

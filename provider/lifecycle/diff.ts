@@ -1,0 +1,39 @@
+/** Compares what is there with what is wanted, argument by argument. Pure. */
+import { isDeepStrictEqual } from "node:util";
+import type { Difference } from "./lifecycle";
+
+/** What a changed argument asks for. `none`: how something is done, not what it is; never a difference. */
+export type Policy = "replace" | "update" | "none";
+
+/** A policy for every argument of a resource: a new argument does not compile until it has one. */
+export type Policies<Inputs> = { readonly [K in keyof Required<Inputs>]: Policy };
+
+/**
+ * The arguments that changed, by the policy of each. Both sides are normalized already, so that equal means equal: absent
+ * and `undefined` are the same, and the order of keys says nothing.
+ */
+export function compare<Inputs extends object>(
+    policies: Policies<Inputs>,
+    olds: Partial<Inputs>,
+    news: Partial<Inputs>,
+): Pick<Difference, "changed" | "replaces"> {
+    const changed: string[] = [];
+    const replaces: string[] = [];
+    for (const [name, policy] of Object.entries(policies) as [keyof Inputs & string, Policy][]) {
+        if (policy === "none" || isDeepStrictEqual(present(olds[name]), present(news[name]))) continue;
+        changed.push(name);
+        if (policy === "replace") replaces.push(name);
+    }
+    return { changed, replaces };
+}
+
+/** A value without what is absent: `undefined`, `null`, and maps and lists that hold nothing. */
+export function present(value: unknown): unknown {
+    if (value === null || value === undefined) return undefined;
+    if (Array.isArray(value)) return value.length ? value.map(present) : undefined;
+    if (typeof value !== "object") return value;
+    const entries = Object.entries(value)
+        .map(([key, inner]) => [key, present(inner)] as const)
+        .filter(([, inner]) => inner !== undefined);
+    return entries.length ? Object.fromEntries(entries) : undefined;
+}

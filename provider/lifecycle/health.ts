@@ -1,0 +1,168 @@
+/** Asks a process whether it does its work: by a command inside, an HTTP request, or a connection. */
+import { randomBytes } from "node:crypto";
+import { request } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Client } from "../containerd/client";
+import { ContainerdError, hasCode } from "../errors";
+import type { Transport } from "../transport/transport";
+import { parseDuration } from "./check/units";
+import { processState } from "./process";
+import { SIGKILL } from "./signals";
+
+/** Health as `check` makes it of a Task's argument: the times are filled in. */
+export interface HealthInputs {
+    interval: string;
+    timeout: string;
+    retries: number;
+    startPeriod: string;
+    exec?: string[];
+    http?: { port: number; path?: string; status?: number };
+    tcp?: { port: number };
+}
+
+/** Where the health of a process is asked. */
+export interface Patient {
+    client: Client;
+    transport: Transport;
+    /** containerd's id of the container. */
+    name: string;
+}
+
+/** While starting, it is asked more often than later. Milliseconds. */
+const ASK_AGAIN = 500;
+
+/**
+ * Waits until healthy. `deadline` is a time in milliseconds since 1970, `say` hears why it still waits. Throws `Failed` when
+ * the process ends, `Timeout` when it does not get healthy.
+ */
+export async function waitHealthy(
+    patient: Patient,
+    health: HealthInputs,
+    deadline: number,
+    say: (why: string) => void,
+): Promise<void> {
+    const patientUntil = Date.now() + duration(health.startPeriod);
+    let failures = 0;
+    for (;;) {
+        const problem = await probe(patient, health);
+        if (problem === undefined) return;
+        const state = await processState(patient.client, patient.name);
+        if (state?.status !== "running") throw ended(patient, state?.exitStatus);
+        const starting = Date.now() < patientUntil;
+        if (!starting) failures++;
+        say(`waiting for health: ${problem}`);
+        const pause = starting ? Math.min(ASK_AGAIN, duration(health.interval)) : duration(health.interval);
+        if (failures >= health.retries || Date.now() + pause > deadline) {
+            throw new ContainerdError("Timeout", `container ${patient.name} runs, but is not healthy: ${problem}`, {
+                node: patient.client.node,
+                property: "health",
+            });
+        }
+        await sleep(pause);
+    }
+}
+
+/** The error for a process that is gone. */
+export function ended(patient: Pick<Patient, "client" | "name">, status: number | undefined): ContainerdError {
+    const how = status === undefined ? "is gone" : `ended with exit status ${status}${meaning(status)}`;
+    return new ContainerdError("Failed", `the process of container ${patient.name} ${how}`, { node: patient.client.node });
+}
+
+function meaning(status: number): string {
+    if (status === 137) return " (SIGKILL: perhaps its memory limit)";
+    if (status > 128 && status < 128 + 65) return ` (signal ${status - 128})`;
+    return "";
+}
+
+/** Asks once. Undefined is healthy, else why not. Throws `Unreachable` where the node does not answer. */
+export async function probe(patient: Patient, health: HealthInputs): Promise<string | undefined> {
+    const timeout = duration(health.timeout);
+    if (health.exec) return probeExec(patient, health.exec, timeout);
+    if (health.http) return probeHttp(patient, health.http, timeout);
+    if (health.tcp) return probeTcp(patient, health.tcp.port, timeout);
+    return undefined;
+}
+
+async function probeTcp({ transport }: Patient, port: number, timeout: number): Promise<string | undefined> {
+    try {
+        (await transport.dial("127.0.0.1", port, timeout)).destroy();
+        return undefined;
+    } catch (error) {
+        return `no connection to port ${port} (${reason(error)})`;
+    }
+}
+
+async function probeHttp(
+    { transport }: Patient,
+    { port, path = "/", status }: NonNullable<HealthInputs["http"]>,
+    timeout: number,
+): Promise<string | undefined> {
+    const where = `http://127.0.0.1:${port}${path}`;
+    let stream;
+    try {
+        stream = await transport.dial("127.0.0.1", port, timeout);
+    } catch (error) {
+        return `${where}: no connection (${reason(error)})`;
+    }
+    const connection = stream;
+    try {
+        const answer = await new Promise<number>((resolve, reject) => {
+            const asking = request(
+                { host: "127.0.0.1", port, path, timeout, agent: false, createConnection: () => connection },
+                (response) => {
+                    response.resume();
+                    resolve(response.statusCode ?? 0);
+                },
+            );
+            asking.on("timeout", () => asking.destroy(new Error(`no answer in ${timeout} ms`)));
+            asking.on("error", reject);
+            asking.end();
+        });
+        const well = status === undefined ? answer >= 200 && answer < 400 : answer === status;
+        return well ? undefined : `${where} answers ${answer}${status === undefined ? "" : `, not ${status}`}`;
+    } catch (error) {
+        return `${where}: ${reason(error)}`;
+    } finally {
+        connection.destroy();
+    }
+}
+
+/** Runs a command in the container, with its process' own user, environment and confinement. */
+async function probeExec({ client, name }: Patient, args: string[], timeout: number): Promise<string | undefined> {
+    const { container } = await client.containers.get({ id: name });
+    const spec = JSON.parse(Buffer.from(container?.spec?.value as Uint8Array).toString()) as { process: object };
+    const process = { ...spec.process, args, terminal: false };
+    const exec_id = `health-${randomBytes(6).toString("hex")}`;
+    const id = { container_id: name, exec_id };
+    try {
+        await client.tasks.exec({
+            ...id,
+            spec: {
+                type_url: "types.containerd.io/opencontainers/runtime-spec/1/Process",
+                value: Buffer.from(JSON.stringify(process)),
+            },
+        });
+    } catch (error) {
+        return `${args[0]}: ${reason(error)}`;
+    }
+    try {
+        await client.tasks.start(id);
+        const { exit_status } = await client.tasks.wait(id, { timeout });
+        return exit_status === 0 ? undefined : `${args.join(" ")} ended with exit status ${exit_status}`;
+    } catch (error) {
+        if (!hasCode(error, "Timeout")) return `${args[0]}: ${reason(error)}`;
+        await client.tasks.kill({ ...id, signal: SIGKILL }).catch(() => undefined); // it may just have ended
+        await client.tasks.wait(id, { timeout: 5_000 }).catch(() => undefined);
+        return `${args.join(" ")} did not end in ${timeout} ms`;
+    } finally {
+        await client.tasks.deleteProcess(id).catch(() => undefined); // goes with the task at the latest
+    }
+}
+
+function duration(text: string): number {
+    return parseDuration(text) ?? 0;
+}
+
+function reason(error: unknown): string {
+    return error instanceof ContainerdError ? error.reason : error instanceof Error ? error.message : String(error);
+}

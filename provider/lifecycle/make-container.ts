@@ -1,0 +1,266 @@
+/**
+ * Makes, renews and removes a container on a node. The container object comes first and goes last: whatever is killed in
+ * between is found by it, and one idempotent removal serves as undoing, as delete, and as the sweep of what a killed run left.
+ */
+import type { Client } from "../containerd/client";
+import { removeTree, writeFiles } from "../containerd/node-files";
+import { readUsers } from "../containerd/snapshot-files";
+import { ContainerdError, hasCode } from "../errors";
+import { ensureImage } from "../images/ensure";
+import { findImage, imageConfig, type ImageForContainer, snapshotterFor } from "../images/inspect";
+import { formatProgress } from "../images/progress";
+import { releaseImage } from "../images/records";
+import { containerFolder, NODE_FOLDER } from "../node/folders";
+import { loggerAnnotations } from "../node/log-uri";
+import { parseReference } from "../registry/reference";
+import { buildSpec } from "../spec/build";
+import { filePaths } from "../spec/files";
+import type { ContainerInputs } from "../spec/inputs";
+import { linuxResources } from "../spec/resources";
+import type { Spec } from "../spec/types";
+import { needsUsers } from "../spec/user";
+import { isDeepStrictEqual } from "node:util";
+import { knownUid } from "./check/common";
+import { labelChange } from "./labels";
+import { foreign, IMAGE_STOP_SIGNAL, LABEL, ownerLabels } from "./ownership";
+import { openSource, registryAccess } from "./pin";
+import { processState, setLabels, startProcess, stopOf, stopProcess } from "./process";
+import { RESTART_LABELS } from "./restart";
+import type { Run } from "./run";
+import { leftovers, oursBefore, sweepImages } from "./sweep";
+
+const SPEC_TYPE = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
+const RESOURCES_TYPE = "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources";
+const DEFAULT_RUNTIME = "io.containerd.runc.v2";
+
+/** What a removal has to know. */
+export type Doomed = Pick<ContainerInputs, "node" | "namespace" | "name" | "uid"> & Partial<ContainerInputs>;
+
+/** Makes all of a container. What fails is undone before it throws. */
+export async function makeContainer(run: Run, inputs: ContainerInputs): Promise<void> {
+    const client = await run.client(inputs.node, inputs.namespace);
+    await sweep(run, client, inputs);
+    await reserve(client, inputs);
+    try {
+        const image = await bringImage(run, client, inputs);
+        const spec = await specOf(client, inputs, image);
+        await writeContainerFiles(client, inputs);
+        const labels = { ...inputs.labels, ...ownLabels(inputs, "complete"), ...stopSignal(image) };
+        await prepareSnapshot(client, inputs, image.chainId);
+        await client.containers.update({
+            container: { id: inputs.name, labels, spec: any(SPEC_TYPE, spec) },
+            update_mask: { paths: ["labels", "spec"] },
+        });
+    } catch (error) {
+        // What can't be undone now is swept by the next create, which finds it by its owner.
+        await removeContainer(run, inputs).catch(() => undefined);
+        throw ContainerdError.from(error, { node: inputs.node });
+    }
+}
+
+/** Removes what earlier, killed creates of this owner left. */
+async function sweep(run: Run, client: Client, { owner, node, namespace }: ContainerInputs): Promise<void> {
+    const ours = (await oursBefore(run, client)).get(owner) ?? [];
+    for (const { name, labels } of leftovers(ours, knownUid(run, owner))) {
+        await removeContainer(run, { node, namespace, name, uid: labels[LABEL.uid] ?? "" });
+    }
+    await sweepImages(run, client, owner);
+}
+
+/** Takes the name. Throws `Conflict` when somebody has it. */
+async function reserve(client: Client, inputs: ContainerInputs): Promise<void> {
+    const snapshotter = await snapshotterFor(client, inputs.snapshotter);
+    const container = {
+        id: inputs.name,
+        image: imageName(inputs),
+        labels: ownLabels(inputs, "creating"),
+        snapshotter,
+        snapshot_key: inputs.name,
+        runtime: { name: inputs.runtime ?? DEFAULT_RUNTIME },
+        spec: any(SPEC_TYPE, {}),
+    };
+    try {
+        await client.containers.create({ container });
+    } catch (error) {
+        if (!hasCode(error, "AlreadyExists")) throw error;
+        const { container: other } = await client.containers.get({ id: inputs.name });
+        throw foreign("container", inputs.name, other?.labels ?? {}).with({ node: inputs.node });
+    }
+}
+
+/** The image, pulled where it is missing; claimed, unless an Image on the same node keeps it. */
+async function bringImage(run: Run, client: Client, inputs: ContainerInputs): Promise<ImageForContainer> {
+    const { owner, uid, node, namespace, imageFrom } = inputs;
+    const reference = parseReference(inputs.image);
+    const digest = reference.digest;
+    if (digest === undefined) {
+        throw new ContainerdError("Invalid", "has no digest: it was not known when the arguments were checked", { property: "image" });
+    }
+    if (imageFrom === `${node}/${namespace}` && (await findImage(client, inputs.image))) return imageConfig(client, digest);
+    const source = await openSource(run, reference, {});
+    try {
+        await ensureImage(client, {
+            reference: imageName(inputs),
+            digest,
+            snapshotter: inputs.snapshotter,
+            source,
+            registry: registryAccess(run, reference.registry),
+            claim: { uid, owner },
+            pull: "missing",
+            onProgress: (progress) => run.report.progress(owner, formatProgress(progress)),
+        });
+    } catch (error) {
+        throw ContainerdError.from(error, { property: "image" });
+    } finally {
+        run.report.progress(owner, "");
+        await source.close();
+    }
+    return imageConfig(client, digest);
+}
+
+/** The OCI spec for these inputs on this node. */
+export async function specOf(client: Client, inputs: ContainerInputs, image: ImageForContainer): Promise<Spec> {
+    const folder = containerFolder(inputs.namespace, inputs.name);
+    const users = needsUsers(inputs, image.config) ? await readUsers(client, image) : undefined;
+    const spec = buildSpec({ inputs, image: image.config, users, folder });
+    return { ...spec, annotations: { ...spec.annotations, ...loggerAnnotations({ folder, log: inputs.log }) } };
+}
+
+async function writeContainerFiles(client: Client, inputs: ContainerInputs): Promise<void> {
+    const folder = containerFolder(inputs.namespace, inputs.name);
+    const files = filePaths(inputs, folder);
+    if (files.length) await writeFiles(client, folder, files);
+}
+
+async function prepareSnapshot(client: Client, inputs: ContainerInputs, parent: string): Promise<void> {
+    const snapshotter = await snapshotterFor(client, inputs.snapshotter);
+    const request = { snapshotter, key: inputs.name, parent, labels: ownLabels(inputs, "complete") };
+    try {
+        await client.snapshots.prepare(request);
+    } catch (error) {
+        if (!hasCode(error, "AlreadyExists")) throw error;
+        const { info } = await client.snapshots.stat({ snapshotter, key: inputs.name });
+        throw foreign("snapshot", inputs.name, info?.labels ?? {});
+    }
+}
+
+/** Makes what is there into what is wanted, on the running process too where that can be; restarts it where files say so. */
+export async function renewContainer(run: Run, olds: ContainerInputs, news: ContainerInputs): Promise<void> {
+    const client = await run.client(news.node, news.namespace);
+    const image = await bringImage(run, client, news);
+    const spec = await specOf(client, news, image);
+    await writeContainerFiles(client, news);
+    await removeOldFiles(client, olds, news);
+    const labels = { ...labelChange(olds.labels, news.labels), ...ownLabels(news, "complete"), ...stopSignal(image) };
+    await client.containers.update({
+        container: { id: news.name, labels, spec: any(SPEC_TYPE, spec) },
+        update_mask: { paths: ["spec", ...Object.keys(labels).map((key) => `labels.${key}`)] },
+    });
+    const state = await processState(client, news.name);
+    if (state?.status !== "running") return;
+    if (needsRestart(olds, news)) await restart(client, news.name);
+    else await updateLimits(client, olds, news);
+}
+
+/** Whether the process has to start anew to see its files. */
+export function needsRestart(olds: ContainerInputs, news: ContainerInputs): boolean {
+    if (!isDeepStrictEqual(olds.secrets ?? {}, news.secrets ?? {})) return true;
+    const [before, after] = [olds.files ?? {}, news.files ?? {}];
+    return [...new Set([...Object.keys(before), ...Object.keys(after)])].some((path) => {
+        if (isDeepStrictEqual(before[path], after[path])) return false;
+        return before[path] === undefined || after[path] === undefined || after[path].onChange !== "none";
+    });
+}
+
+async function updateLimits(client: Client, olds: ContainerInputs, news: ContainerInputs): Promise<void> {
+    const [before, after] = [linuxResources(olds), linuxResources(news)];
+    if (isDeepStrictEqual(before, after)) return;
+    await client.tasks.update({ container_id: news.name, resources: any(RESOURCES_TYPE, after) });
+}
+
+async function restart(client: Client, name: string): Promise<void> {
+    const { container } = await client.containers.get({ id: name });
+    const labels = container?.labels ?? {};
+    const kept = RESTART_LABELS.filter((key) => labels[key] !== undefined).map((key) => [key, labels[key]!] as const);
+    await stopProcess(client, name, stopOf(labels));
+    await startProcess(client, name);
+    await setLabels(client, name, Object.fromEntries(kept));
+}
+
+async function removeOldFiles(client: Client, olds: ContainerInputs, news: ContainerInputs): Promise<void> {
+    const folder = containerFolder(news.namespace, news.name);
+    const wanted = new Set(filePaths(news, folder).map(({ path }) => path));
+    for (const { path } of filePaths(olds, folder)) {
+        if (!wanted.has(path)) await removeTree(client, folder, path.slice(folder.length + 1));
+    }
+}
+
+/**
+ * Removes all of a container, its process first. What is not there is fine; what bears the name but is another one (another
+ * uid) is left alone. Throws when the node does not answer.
+ */
+export async function removeContainer(run: Run, doomed: Doomed): Promise<void> {
+    const client = await run.client(doomed.node, doomed.namespace);
+    const { name, uid } = doomed;
+    const container = await find(client, name);
+    if (container && container.labels[LABEL.uid] !== uid) return releaseImageOf(client, doomed);
+    if (container) await stopProcess(client, name, stopOf(container.labels));
+    const snapshotter = container?.snapshotter || (await snapshotterFor(client, doomed.snapshotter));
+    await removeSnapshot(client, snapshotter, name, uid);
+    await removeTree(client, NODE_FOLDER, `${doomed.namespace}/${name}`);
+    await releaseImageOf(client, doomed);
+    if (container) await removeObject(client, name);
+}
+
+async function find(client: Client, name: string): Promise<{ labels: Record<string, string>; snapshotter: string } | undefined> {
+    try {
+        return (await client.containers.get({ id: name })).container ?? undefined;
+    } catch (error) {
+        if (hasCode(error, "NotFound")) return undefined;
+        throw error;
+    }
+}
+
+async function removeObject(client: Client, name: string): Promise<void> {
+    // The monitor may have started it once more meanwhile; deleting the object would leave that process without a name.
+    await stopProcess(client, name, { signal: "SIGKILL", timeout: "0s" });
+    try {
+        await client.containers.delete({ id: name });
+    } catch (error) {
+        if (!hasCode(error, "NotFound")) throw error;
+    }
+}
+
+async function removeSnapshot(client: Client, snapshotter: string, name: string, uid: string): Promise<void> {
+    try {
+        const { info } = await client.snapshots.stat({ snapshotter, key: name });
+        if (info?.labels[LABEL.uid] === uid) await client.snapshots.remove({ snapshotter, key: name });
+    } catch (error) {
+        if (!hasCode(error, "NotFound")) throw error;
+    }
+}
+
+async function releaseImageOf(client: Client, { image, uid }: Doomed): Promise<void> {
+    if (image === undefined || !image.includes("@")) return;
+    const at = image.indexOf("@");
+    await releaseImage(client, { reference: image.slice(0, at), digest: image.slice(at + 1), uid });
+}
+
+function ownLabels(inputs: ContainerInputs, phase: "creating" | "complete"): Record<string, string> {
+    return ownerLabels({ ...inputs, phase });
+}
+
+function stopSignal({ config }: ImageForContainer): Record<string, string> {
+    const signal = config.config?.StopSignal;
+    return signal ? { [IMAGE_STOP_SIGNAL]: signal } : {};
+}
+
+/** The reference without its digest, as people know it. */
+function imageName({ image }: ContainerInputs): string {
+    const at = image.indexOf("@");
+    return at < 0 ? image : image.slice(0, at);
+}
+
+function any(type_url: string, value: object): { type_url: string; value: Buffer } {
+    return { type_url, value: Buffer.from(JSON.stringify(value)) };
+}

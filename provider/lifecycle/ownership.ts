@@ -1,0 +1,69 @@
+/** The labels by which an object says whose it is. Pure. */
+import { ContainerdError } from "../errors";
+
+/** Label keys of ours. All begin alike, so that one filter finds them. */
+export const LABEL = {
+    /** URN of the resource that made it. */
+    owner: "pulumi-containerd/owner",
+    /** Which one of all that this owner ever made. */
+    uid: "pulumi-containerd/uid",
+    /** Generation of spec and scripts. */
+    revision: "pulumi-containerd/revision",
+    /** `creating` until all of it is there, then `complete`. */
+    phase: "pulumi-containerd/phase",
+    /** Present when Pulumi was told to leave it (`retainOnDelete`): a sweep passes it by. */
+    retain: "pulumi-containerd/retain",
+    /** URN of the Task that runs the container. */
+    task: "pulumi-containerd/task",
+    /** Which one of all tasks it is. */
+    taskUid: "pulumi-containerd/task-uid",
+    /** Signal and grace (milliseconds) for whoever stops the process. */
+    stopSignal: "pulumi-containerd/stop-signal",
+    stopTimeout: "pulumi-containerd/stop-timeout",
+} as const;
+
+/** containerd's own label for the stop signal that an image asks for. */
+export const IMAGE_STOP_SIGNAL = "io.containerd.image.config.stop-signal";
+
+/** Most bytes of a label's key and value together, as containerd has it. */
+export const LONGEST_LABEL = 4096;
+
+/** Label keys that users may not set: containerd's and ours mean something there. */
+export const RESERVED_LABEL = /^(?:pulumi-containerd\/|containerd\.io\/|io\.containerd\.|io\.cri-containerd)/;
+
+export interface Ownership {
+    owner: string;
+    uid: string;
+    revision: number;
+    phase: "creating" | "complete";
+    retainOnDelete?: boolean;
+}
+
+/** The labels that say whose an object is. */
+export function ownerLabels(of: Ownership): Record<string, string> {
+    return {
+        [LABEL.owner]: of.owner,
+        [LABEL.uid]: of.uid,
+        [LABEL.revision]: String(of.revision),
+        [LABEL.phase]: of.phase,
+        ...(of.retainOnDelete ? { [LABEL.retain]: "true" } : {}),
+    };
+}
+
+/** The labels that are the user's: what is neither ours nor containerd's. */
+export function userLabels(labels: Record<string, string>): Record<string, string> {
+    return Object.fromEntries(Object.entries(labels).filter(([key]) => !RESERVED_LABEL.test(key)));
+}
+
+/** The error for an object of that name that belongs to somebody else. */
+export function foreign(what: string, name: string, labels: Record<string, string>): ContainerdError {
+    const owner = labels[LABEL.owner];
+    const whose = owner
+        ? `it belongs to ${owner}`
+        : "it was not made by this package (ctr, nerdctl, Docker or Kubernetes have made it)";
+    return new ContainerdError(
+        "Conflict",
+        `a ${what} named ${name} is there already, and ${whose}. It was left as it is: choose another name, or remove it yourself`,
+        { property: "name" },
+    );
+}

@@ -1,0 +1,98 @@
+/** Which digest a reference means in this run: decided in `check`, so that a preview shows what `up` will do. */
+import { ContainerdError, hasCode } from "../errors";
+import type { RegistryAccess } from "../images/transfer";
+import { RegistryClient } from "../registry/client";
+import { withCredentials } from "../registry/config";
+import { parseReference, type Reference } from "../registry/reference";
+import { archiveSource, type ImageSource, layoutSource, registrySource } from "../registry/source";
+import type { Run } from "./run";
+
+/** Where an image comes from. */
+export interface Origin {
+    archive?: string;
+    layout?: string;
+    /** Explicit credentials; else Docker's config. */
+    auth?: { username: string; password: string };
+}
+
+/** What is to be pinned, and what is known of before. */
+export interface PinRequest extends Origin {
+    /** URN, for warnings and as the key of what is remembered in this run. */
+    owner: string;
+    reference: Reference;
+    /** The pinned reference of the last deployment. */
+    before?: string;
+    pull: "missing" | "always" | "never";
+}
+
+/**
+ * The reference with a digest. A digest that is given stays; with `missing`, that of the last deployment stays while the
+ * reference is the same; else it is looked up, once a run. Undefined with `never`, which takes what the node has.
+ *
+ * A replacement checks twice, the second time without knowing what was before: the first answer of a run counts.
+ */
+export async function pin(run: Run, request: PinRequest): Promise<string | undefined> {
+    const { owner, reference, before, pull, archive, layout } = request;
+    const local = archive !== undefined || layout !== undefined;
+    if (reference.digest !== undefined) return reference.toString();
+    const key = `pin ${owner} ${reference.toString()}`;
+    const kept = before !== undefined && isPinOf(before, reference) ? before : run.remembered<string>(key);
+    if (kept !== undefined && pull !== "always" && !local) return run.first(key, kept);
+    if (pull === "never" && !local) return undefined;
+    try {
+        return run.first(key, reference.pinned(await lookUp(run, request)));
+    } catch (error) {
+        if (kept === undefined || !hasCode(error, "Unreachable")) throw error;
+        await run.once(`warned ${owner}`, async () => {
+            run.report.warn(owner, `kept ${kept}, because its tag could not be looked up: ${error.message}`);
+        });
+        return run.first(key, kept);
+    }
+}
+
+/** Whether a pinned reference is this one with a digest. */
+export function isPinOf(pinned: string, reference: Reference): boolean {
+    return pinned.slice(0, pinned.indexOf("@")) === reference.toString();
+}
+
+function lookUp(run: Run, request: PinRequest): Promise<string> {
+    const { reference, archive, layout, auth } = request;
+    const where = archive ?? layout ?? `${reference.toString()} ${auth?.username ?? ""}`;
+    return run.once(`digest ${where}`, async () => {
+        const source = await openSource(run, reference, request);
+        try {
+            return (await source.resolve()).digest;
+        } finally {
+            await source.close();
+        }
+    });
+}
+
+/** Opens what an image is made from. Whoever opens it closes it. */
+export async function openSource(run: Run, reference: Reference, { archive, layout, auth }: Origin): Promise<ImageSource> {
+    try {
+        if (archive !== undefined) return await archiveSource(archive);
+        if (layout !== undefined) return await layoutSource(layout);
+    } catch (error) {
+        throw ContainerdError.from(error, { property: archive !== undefined ? "archive" : "layout" });
+    }
+    const client = auth
+        ? new RegistryClient({ registries: withCredentials(run.settings.registries, reference.registry, auth) })
+        : run.registries;
+    return registrySource(reference, { client });
+}
+
+/** The reference in a text. Throws `Invalid` for that argument. */
+export function referenceOf(text: string, property: string): Reference {
+    try {
+        return parseReference(text);
+    } catch (error) {
+        throw ContainerdError.from(error, { property });
+    }
+}
+
+/** What the node needs to know to pull by itself. */
+export function registryAccess(run: Run, registry: string, auth?: Origin["auth"]): RegistryAccess {
+    const { mirrors, insecure, username, password } = run.settings.registries[registry] ?? {};
+    return { mirrors, insecure, username, password, ...auth };
+}

@@ -1,0 +1,172 @@
+/** The process of a container: started, looked at, stopped. Used by the Task, and by the Container whose change needs a restart. */
+import type { Client } from "../containerd/client";
+import { ContainerdError, hasCode } from "../errors";
+import { LOG_URI } from "../node/log-uri";
+import { parseDuration } from "./check/units";
+import { IMAGE_STOP_SIGNAL, LABEL } from "./ownership";
+import { RESTART_LABELS } from "./restart";
+import { SIGKILL, signalNumber } from "./signals";
+
+/** A logger that never gets ready hangs `Tasks.Create`. Milliseconds. */
+const CREATE_TIMEOUT = 60_000;
+/** After SIGKILL only a process stuck in the kernel remains. Milliseconds. */
+const KILL_TIMEOUT = 15_000;
+export const DEFAULT_GRACE = "10s";
+
+/** What a process is at. */
+export interface ProcessState {
+    status: "created" | "running" | "stopped" | "paused";
+    /** Of a stopped one. */
+    exitStatus: number;
+}
+
+/** How the container's process is doing; undefined where it has none. */
+export async function processState(client: Client, name: string): Promise<ProcessState | undefined> {
+    try {
+        const { process } = await client.tasks.get({ container_id: name });
+        const status = (process?.status ?? "UNKNOWN").toLowerCase();
+        if (status === "unknown" || !process) return undefined;
+        return {
+            status: status === "pausing" ? "paused" : (status as ProcessState["status"]),
+            exitStatus: process.exit_status,
+        };
+    } catch (error) {
+        if (hasCode(error, "NotFound")) return undefined;
+        throw error;
+    }
+}
+
+/** Starts the container's process. A stopped one that still lies there is removed first. */
+export async function startProcess(client: Client, name: string): Promise<void> {
+    const { container } = await client.containers.get({ id: name });
+    if (!container) throw new ContainerdError("NotFound", `no container ${name}`, { node: client.node });
+    const { mounts } = await client.snapshots.mounts({ snapshotter: container.snapshotter, key: container.snapshot_key });
+    const request = {
+        container_id: name,
+        rootfs: mounts,
+        stdout: LOG_URI,
+        stderr: LOG_URI,
+        terminal: wantsTerminal(container.spec?.value),
+    };
+    try {
+        await client.tasks.create(request, { timeout: CREATE_TIMEOUT });
+    } catch (error) {
+        await removeTask(client, name).catch(() => undefined); // the start's own error says more
+        throw error;
+    }
+    try {
+        await client.tasks.start({ container_id: name });
+    } catch (error) {
+        await stopProcess(client, name, { signal: "SIGKILL", timeout: "0s" }).catch(() => undefined); // as above
+        throw error;
+    }
+}
+
+function wantsTerminal(spec: Buffer | Uint8Array | string | undefined): boolean {
+    if (!spec) return false;
+    const { process } = JSON.parse(Buffer.from(spec as Uint8Array).toString()) as { process?: { terminal?: boolean } };
+    return process?.terminal ?? false;
+}
+
+/** Signal and grace of a stop. */
+export interface Stop {
+    signal?: string;
+    /** Like `10s`. */
+    timeout?: string;
+}
+
+/** How a container wants to be stopped, by its labels: the Task's word first, then the image's. */
+export function stopOf(labels: Record<string, string>): Stop {
+    return {
+        signal: labels[LABEL.stopSignal] || labels[IMAGE_STOP_SIGNAL],
+        timeout: labels[LABEL.stopTimeout],
+    };
+}
+
+/**
+ * Stops the container's process and removes what is left of it; fine when there is none. The restart monitor is called off
+ * first, and looked for again at the end, because a start of its may have been under way.
+ */
+export async function stopProcess(client: Client, name: string, stop: Stop): Promise<void> {
+    const monitored = await callOffMonitor(client, name);
+    const attempts = monitored ? 3 : 1;
+    for (let attempt = 0; attempt < attempts; attempt++) {
+        const state = await processState(client, name);
+        if (!state) {
+            if (attempt > 0 || !monitored) return;
+            continue;
+        }
+        if (state.status !== "stopped") await end(client, name, state, stop);
+        await removeTask(client, name);
+    }
+}
+
+async function end(client: Client, name: string, state: ProcessState, stop: Stop): Promise<void> {
+    if (state.status === "paused") await client.tasks.resume({ container_id: name });
+    const signal = signalNumber(stop.signal ?? "SIGTERM") ?? 15;
+    const grace = parseDuration(stop.timeout ?? DEFAULT_GRACE) ?? 0;
+    if (state.status === "running" && signal !== SIGKILL && grace > 0) {
+        if (!(await kill(client, name, signal))) return;
+        if ((await exited(client, name, grace)) !== undefined) return;
+    }
+    await kill(client, name, SIGKILL, true);
+    if ((await exited(client, name, KILL_TIMEOUT)) === undefined) {
+        throw new ContainerdError(
+            "Timeout",
+            `the process of container ${name} did not end ${KILL_TIMEOUT / 1000} s after SIGKILL: it hangs in the node's kernel (a dead disk or network mount?)`,
+            { node: client.node },
+        );
+    }
+}
+
+/** Takes the monitor's labels off. True where there were any. */
+async function callOffMonitor(client: Client, name: string): Promise<boolean> {
+    try {
+        const { container } = await client.containers.get({ id: name });
+        const keys = RESTART_LABELS.filter((key) => container?.labels[key] !== undefined);
+        if (keys.length === 0) return false;
+        await setLabels(client, name, Object.fromEntries(keys.map((key) => [key, ""])));
+        return true;
+    } catch (error) {
+        if (hasCode(error, "NotFound")) return false;
+        throw error;
+    }
+}
+
+/** Sends a signal; false where nobody is left to get it. */
+async function kill(client: Client, name: string, signal: number, all = false): Promise<boolean> {
+    try {
+        await client.tasks.kill({ container_id: name, signal, all });
+        return true;
+    } catch (error) {
+        if (hasCode(error, "NotFound")) return false;
+        throw error;
+    }
+}
+
+/** The exit status, once there is one; undefined when the time (milliseconds) is over before. */
+export async function exited(client: Client, name: string, timeout: number): Promise<number | undefined> {
+    try {
+        const { exit_status } = await client.tasks.wait({ container_id: name }, { timeout });
+        return exit_status;
+    } catch (error) {
+        if (hasCode(error, "Timeout")) return undefined;
+        if (hasCode(error, "NotFound")) return (await processState(client, name))?.exitStatus ?? 0;
+        throw error;
+    }
+}
+
+async function removeTask(client: Client, name: string): Promise<void> {
+    try {
+        await client.tasks.delete({ container_id: name }, { timeout: CREATE_TIMEOUT });
+    } catch (error) {
+        if (!hasCode(error, "NotFound")) throw error;
+    }
+}
+
+/** Sets some labels of a container and leaves the others; an empty value removes one. */
+export async function setLabels(client: Client, name: string, labels: Record<string, string>): Promise<void> {
+    const paths = Object.keys(labels).map((key) => `labels.${key}`);
+    if (paths.length === 0) return;
+    await client.containers.update({ container: { id: name, labels }, update_mask: { paths } });
+}

@@ -1,0 +1,51 @@
+/**
+ * What earlier, killed creates of the same resource left on a node: found by its owner's label, and removed before it is made
+ * again. Looked for once a run, node and namespace, because only earlier runs can have left something.
+ */
+import type { Client } from "../containerd/client";
+import { sweepImageLeftovers } from "../images/sweep";
+import { knownUid } from "./check/common";
+import { LABEL } from "./ownership";
+import type { Run } from "./run";
+
+/** A container of ours, as far as a sweep cares. */
+export interface Ours {
+    name: string;
+    labels: Record<string, string>;
+}
+
+/** All containers of this package in a namespace, by owner, as they were when this run first looked. */
+export function oursBefore(run: Run, client: Client): Promise<ReadonlyMap<string, Ours[]>> {
+    return run.once(`ours ${client.node} ${client.namespace}`, async () => {
+        const found = new Map<string, Ours[]>();
+        // A stream, because the specs of a thousand containers are more than one message may hold.
+        for await (const { container } of client.containers.listStream({ filters: [`labels."${LABEL.owner}"`] })) {
+            const owner = container?.labels[LABEL.owner];
+            if (!container || owner === undefined) continue;
+            found.set(owner, [...(found.get(owner) ?? []), { name: container.id, labels: container.labels }]);
+        }
+        return found;
+    });
+}
+
+/**
+ * The containers of an owner that a create may remove: not the one that the state knows (`known`, its uid), and not one that
+ * Pulumi was told to leave (`retainOnDelete`) once it was complete.
+ */
+export function leftovers(ours: readonly Ours[], known: string | undefined): Ours[] {
+    return ours.filter(({ labels }) => {
+        const retained = labels[LABEL.retain] === "true" && labels[LABEL.phase] === "complete";
+        return labels[LABEL.uid] !== known && !retained;
+    });
+}
+
+/** Removes leases, half unpacked snapshots and claims that killed creates of this owner left. */
+export async function sweepImages(run: Run, client: Client, owner: string): Promise<void> {
+    await run.once(`swept images ${client.node} ${client.namespace} ${owner}`, async () => {
+        await sweepImageLeftovers(client, owner, keep(knownUid(run, owner)));
+    });
+}
+
+function keep(uid: string | undefined): string[] {
+    return uid === undefined ? [] : [uid];
+}

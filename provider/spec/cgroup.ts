@@ -1,0 +1,10 @@
+/** Where the container stands in the node's control groups, and its limits there. */
+import { type SpecOption, withLinux, withResources } from "./context";
+import { linuxResources } from "./resources";
+
+/** The cgroup `/NAMESPACE/NAME`, as `ctr` places it: below each controller on cgroup v1, in the one tree on v2. */
+export const withCgroup: SpecOption = (spec, { inputs }) =>
+    withLinux(spec, { cgroupsPath: `/${inputs.namespace}/${inputs.name}` });
+
+/** `memory`, `cpu`, `pidsLimit`. */
+export const withLimits: SpecOption = (spec, { inputs }) => withResources(spec, linuxResources(inputs));

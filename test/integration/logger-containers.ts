@@ -1,0 +1,161 @@
+/**
+ * Containers for the tests of the logger: a busybox in a folder, started by `ctr` with our log URI on a worker of the
+ * playground. `ctr` knows nothing of us: what it can start, the restart monitor can start.
+ */
+import { copyFile, mkdir, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Worker } from "../../playground/worker";
+import { Client } from "../../provider/containerd/client";
+import { containerFolder, logFile } from "../../provider/node/folders";
+import { LOG_URI, loggerAnnotations } from "../../provider/node/log-uri";
+import { unixTransport } from "../../provider/transport/unix";
+import type { LogInputs } from "../../provider/spec/inputs";
+
+export interface Options {
+    log?: Partial<LogInputs>;
+    env?: string[];
+    annotations?: Record<string, string>;
+    labels?: Record<string, string>;
+    /** With a terminal, which `ctr` alone can't combine with a log URI. */
+    tty?: boolean;
+}
+
+let last = 0;
+
+/** One container with its log. All paths are those on the worker. */
+export class LoggedContainer {
+    readonly name = `logged-${++last}`;
+    readonly folder = containerFolder("default", this.name);
+    readonly log = logFile(this.folder);
+    /** The root of the container's files, the same path on the worker and outside. */
+    readonly root: string;
+
+    constructor(
+        private readonly worker: Worker,
+        private readonly script: string,
+        private readonly options: Options = {},
+    ) {
+        this.root = path.join(worker.dir, this.name);
+    }
+
+    /** Creates and starts it. */
+    async start(): Promise<void> {
+        const bin = path.join(this.root, "bin");
+        await mkdir(bin, { recursive: true });
+        for (const name of ["sh", "busybox"]) await copyFile("/bin/busybox", path.join(bin, name));
+        for (const folder of ["proc", "dev", "tmp"]) await mkdir(path.join(this.root, folder), { recursive: true });
+        const spec = path.join(this.worker.dir, `${this.name}.json`);
+        await writeFile(spec, JSON.stringify(this.spec()));
+        const labels = Object.entries(this.options.labels ?? {}).flatMap(([key, value]) => [
+            "--label",
+            `${key}=${value}`,
+        ]);
+        if (this.options.tty) {
+            await this.worker.ctr("containers", "create", "--config", spec, this.name);
+            await this.startTask();
+            return;
+        }
+        await this.worker.ctr("run", "--detach", "--config", spec, "--log-uri", LOG_URI, ...labels, this.name);
+    }
+
+    private async startTask(): Promise<void> {
+        const transport = unixTransport(this.worker.name, this.worker.address);
+        const client = await Client.connect(transport, "default");
+        try {
+            await client.tasks.create({ container_id: this.name, stdout: LOG_URI, stderr: LOG_URI, terminal: true });
+            await client.tasks.start({ container_id: this.name });
+        } finally {
+            client.close();
+            await transport.close();
+        }
+    }
+
+    private spec(): object {
+        const log: LogInputs = { driver: "file", maxSize: 10 << 20, maxFiles: 3, ...this.options.log };
+        return {
+            ociVersion: "1.0.2",
+            process: {
+                terminal: this.options.tty ?? false,
+                args: ["/bin/sh", "-c", this.script],
+                env: ["PATH=/bin", ...(this.options.env ?? [])],
+                cwd: "/",
+                user: { uid: 0, gid: 0 },
+            },
+            root: { path: this.root },
+            mounts: [
+                { destination: "/proc", type: "proc", source: "proc" },
+                { destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "mode=755"] },
+                {
+                    destination: "/dev/pts",
+                    type: "devpts",
+                    source: "devpts",
+                    options: ["newinstance", "ptmxmode=0666"],
+                },
+            ],
+            annotations: { ...this.options.annotations, ...loggerAnnotations({ folder: this.folder, log }) },
+            linux: { namespaces: ["pid", "ipc", "uts", "mount"].map((type) => ({ type })) },
+        };
+    }
+
+    /** `RUNNING`, `STOPPED` and so on; empty without a task. */
+    async status(): Promise<string> {
+        const list = await this.worker.ctr("tasks", "ls");
+        return new RegExp(`^${this.name}\\s+\\d+\\s+(\\w+)`, "m").exec(list)?.[1] ?? "";
+    }
+
+    async ended(): Promise<void> {
+        await until(`${this.name} ends`, async () => (await this.status()) === "STOPPED");
+    }
+
+    async kill(): Promise<void> {
+        await this.worker.ctr("tasks", "kill", "--signal", "SIGKILL", this.name);
+    }
+
+    /** Deletes the ended task and gives its exit status. */
+    async delete(): Promise<number> {
+        const { code } = await this.worker.exec("ctr", ["tasks", "delete", this.name]);
+        await this.worker.ctr("containers", "delete", this.name);
+        return code ?? -1;
+    }
+
+    /** Waits for its end and deletes it; gives the exit status. Its log is complete then. */
+    async finish(): Promise<number> {
+        await this.ended();
+        return this.delete();
+    }
+
+    /** The current file of the log. */
+    async read(): Promise<string> {
+        return (await this.worker.exec("cat", [this.log])).stdout;
+    }
+
+    async logs(text: string | RegExp): Promise<void> {
+        await until(`${this.name} logs ${text}`, async () => {
+            const log = await this.read();
+            return typeof text === "string" ? log.includes(text) : text.test(log);
+        });
+    }
+
+    /** The logger's processes, as `PID COMMAND`: the shim gave them the container's id in their environment. */
+    async loggers(): Promise<{ pid: string; command: string }[]> {
+        const script = `for p in /proc/[0-9]*; do
+            tr '\\0' '\\n' <$p/environ 2>/dev/null | grep -qx "CONTAINER_ID=$1" || continue
+            echo "\${p#/proc/} $(cat $p/comm)"
+        done; true`;
+        const lines = (await this.worker.run(script, this.name)).split("\n").filter(Boolean);
+        return lines.map((line) => {
+            const [pid = "", command = ""] = line.split(" ");
+            return { pid, command };
+        });
+    }
+}
+
+/** Waits until something holds; fails after half a minute. */
+export async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
+    const end = Date.now() + 30_000;
+    while (!(await holds())) {
+        if (Date.now() > end) throw new Error(`waited in vain until ${what}`);
+        await sleep(100);
+    }
+}

@@ -1,0 +1,178 @@
+/**
+ * What containerd gets of our logger: the URI, the annotation that it fetches the script from, and the quoting of data in
+ * it. The shell and the tools are real, containerd isn't needed.
+ */
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { containerFolder, logFile, NODE_FOLDER } from "../../provider/node/folders";
+import { LOG_URI, loggerAnnotations, SCRIPT_ANNOTATION } from "../../provider/node/log-uri";
+import { shellQuote } from "../../provider/node/shell";
+import { hasCode } from "../../provider/errors";
+
+const log = { driver: "file", maxSize: 1000, maxFiles: 3 } as const;
+
+describe("shellQuote", () => {
+    it("is one word with the same bytes in a shell", () => {
+        const words = fc.array(fc.string({ unit: "binary" }).map((s) => s.replaceAll("\0", "").replace(/\p{Surrogate}/gu, "")));
+        const nasty = fc.array(
+            fc
+                .array(
+                    fc.constantFrom("'", '"', "\\", "$", "`", "\n", "$(id)", "${HOME}", " ", "*", "!", ";", "é", "\r"),
+                )
+                .map((parts) => parts.join("")),
+        );
+        fc.assert(
+            fc.property(fc.oneof(words, nasty), (list) => {
+                const script = `for w in ${list.map(shellQuote).join(" ")}; do printf '%s\\0' "$w"; done`;
+                const printed = execFileSync("sh", ["-c", script], { encoding: "utf8" });
+                assert.deepEqual(printed.split("\0").slice(0, -1), list);
+            }),
+        );
+    });
+
+    it("refuses what a shell can't hold", () => {
+        assert.throws(
+            () => shellQuote("a\0b"),
+            (e) => hasCode(e, "Invalid"),
+        );
+    });
+});
+
+describe("LOG_URI", () => {
+    it("fits into a label of containerd together with the label's key", () => {
+        assert.ok(Buffer.byteLength("containerd.io/restart.loguri" + LOG_URI) < 4096);
+    });
+
+    it("has one parameter, since containerd hands them on in no order", () => {
+        const query = [...new URL(LOG_URI).searchParams];
+        assert.equal(query.length, 1);
+        assert.equal(query[0]?.[0], "-c");
+        // Go's parser drops parameters with a bare semicolon
+        assert.doesNotMatch(LOG_URI, /[;\s"<>\\^`{|}]/);
+    });
+});
+
+describe("the bootstrap in LOG_URI", () => {
+    const bootstrap = new URL(LOG_URI).searchParams.get("-c") ?? "";
+    let bundle: string;
+    beforeEach(() => (bundle = mkdtempSync(join(tmpdir(), "logger-bundle-"))));
+    afterEach(() => rmSync(bundle, { recursive: true }));
+
+    /** Runs the bootstrap on a spec as the shim would, and gives what the script prints. */
+    function run(spec: object): string {
+        writeFileSync(join(bundle, "config.json"), JSON.stringify(spec));
+        const command = `exec 3</dev/null 4</dev/null 5>/dev/null; exec sh -c "$1"`;
+        return execFileSync("sh", ["-c", command, "sh", bootstrap], { cwd: bundle, env: {}, encoding: "utf8" });
+    }
+    const script = (text: string) => ({ [SCRIPT_ANNOTATION]: Buffer.from(text).toString("base64") });
+    const right = script("printf right");
+    const wrong = script("printf wrong")[SCRIPT_ANNOTATION];
+    const text = `"${SCRIPT_ANNOTATION}":"${wrong}"`;
+    const hostile = [
+        text,
+        `,${text},`,
+        `{${text}}`,
+        `\n${text}\n`,
+        `\\${text}`,
+        `\\\\,${text}`,
+        JSON.stringify({ annotations: script("printf wrong") }),
+        `",${text},"`,
+        `\\",${text}`,
+        `","annotations":{${text}},"x":"`,
+        `,\u0000{${text}`,
+        "é,{\ud800",
+    ];
+
+    it("finds the script wherever it stands", () => {
+        assert.equal(run({ annotations: right }), "right");
+        assert.equal(run({ annotations: { a: "x", ...right, b: "y" }, process: { env: [] } }), "right");
+        assert.equal(run({ process: { args: ["sh"] }, annotations: { a: "x", ...right } }), "right");
+    });
+
+    for (const value of hostile) {
+        it(`doesn't take ${JSON.stringify(value)} for it`, () => {
+            const process = { args: [value, value], env: [`A=${value}`, value], cwd: value };
+            const annotations = { [`a${value}`]: value, [value]: value };
+            assert.equal(run({ process, annotations: { ...annotations, ...right }, hostname: value }), "right");
+            assert.equal(run({ annotations: { ...right, ...annotations }, process, hostname: value }), "right");
+            assert.equal(run({ process, annotations }), "");
+        });
+    }
+
+    it("doesn't take anything made of such pieces for it", () => {
+        const piece = fc.constantFrom(
+            '"',
+            "\\",
+            ",",
+            "{",
+            "}",
+            ":",
+            "\n",
+            SCRIPT_ANNOTATION,
+            wrong ?? "",
+            text,
+            "\0",
+            "é",
+        );
+        const strings = fc.array(
+            fc.array(piece, { maxLength: 12 }).map((parts) => parts.join("")),
+            { minLength: 1, maxLength: 20 },
+        );
+        fc.assert(
+            fc.property(strings, fc.boolean(), (values, first) => {
+                const others = Object.fromEntries(values.filter((v) => v !== SCRIPT_ANNOTATION).map((v) => [v, v]));
+                const annotations = first ? { ...right, ...others } : { ...others, ...right };
+                const process = { env: values, args: values };
+                assert.equal(run(first ? { annotations, process } : { process, annotations }), "right");
+            }),
+            { numRuns: 50 },
+        );
+    });
+
+    it("runs with the real script, which takes hostile settings as data", () => {
+        const folder = join(bundle, `it's "$(touch pwned)"; \`x\`\n*`);
+        assert.equal(run({ annotations: loggerAnnotations({ folder, log }) }), "");
+        const found = execFileSync("find", [".", "-print0"], { cwd: bundle, encoding: "utf8" }).split("\0");
+        assert.ok(
+            found.some((path) => path.endsWith("*/log/container.log")),
+            found.join("\n"),
+        );
+        assert.ok(!found.some((path) => path.endsWith("/pwned")));
+        assert.ok(!found.some((path) => path.endsWith("ensure.failed")));
+    });
+});
+
+describe("loggerAnnotations", () => {
+    it("is the same for the same inputs and holds nothing that JSON would escape", () => {
+        const inputs = { folder: containerFolder("default", "web"), log };
+        assert.deepEqual(loggerAnnotations(inputs), loggerAnnotations(inputs));
+        for (const [key, value] of Object.entries(loggerAnnotations(inputs))) {
+            assert.equal(JSON.stringify({ [key]: value }), `{"${key}":"${value}"}`);
+            assert.match(value, /^[A-Za-z0-9+/]+=*$/);
+        }
+    });
+});
+
+describe("containerFolder", () => {
+    it("is below our folder", () => {
+        assert.equal(containerFolder("default", "web-1.a_b"), `${NODE_FOLDER}/default/web-1.a_b`);
+        assert.equal(logFile(containerFolder("n", "c")), `${NODE_FOLDER}/n/c/log/container.log`);
+    });
+
+    for (const name of ["", ".", "..", "a/b", "-a", "a-", "a..b", "a b", "ä", "a\n", "a".repeat(77)]) {
+        it(`refuses ${JSON.stringify(name)}`, () => {
+            assert.throws(
+                () => containerFolder("default", name),
+                (e) => hasCode(e, "Invalid") && e.property === "name",
+            );
+            assert.throws(
+                () => containerFolder(name, "web"),
+                (e) => hasCode(e, "Invalid") && e.property === "namespace",
+            );
+        });
+    }
+});
