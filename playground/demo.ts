@@ -5,7 +5,8 @@
  * Every step looks first what is there: it can be repeated, and continued after Ctrl-C.
  */
 import { spawn } from "node:child_process";
-import { readdir } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { copyFile, mkdir, readdir, rm } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
@@ -13,7 +14,7 @@ import { ContainerdError } from "../provider/errors";
 import { engineEnvironment } from "./engine";
 import { environment, playgroundFolder, repository } from "./environment";
 import { nginxImage } from "./images";
-import { output, run } from "./process";
+import { output } from "./process";
 import { ensureStanding, pagePort, removeStanding, standingWorker } from "./standing";
 
 const STACK = "demo";
@@ -21,7 +22,7 @@ const project = path.join(repository, "examples/quickstart");
 const backend = path.join(playgroundFolder, "backend");
 /** Not beside the program, where Pulumi would put it: the demo leaves the clone's files as they are. */
 const configFile = path.join(playgroundFolder, `Pulumi.${STACK}.yaml`);
-const stackFlags = ["--stack", STACK, "--config-file", configFile];
+const configFlags = ["--stack", STACK, "--config-file", configFile];
 const WANTED_PORT = 8080;
 const PAGE_ATTEMPTS = 40;
 
@@ -46,7 +47,7 @@ function shown(args: readonly string[]): Promise<void> {
         const stay = () => undefined;
         process.on("SIGINT", stay);
         const options = { cwd: project, env: engineEnvironment(backend), stdio: "inherit" } as const;
-        const child = spawn(environment().pulumi, [...args, ...stackFlags], options);
+        const child = spawn(environment().pulumi, [...args, ...configFlags], options);
         child.once("error", reject);
         child.once("close", (code) => {
             process.off("SIGINT", stay);
@@ -58,10 +59,14 @@ function shown(args: readonly string[]): Promise<void> {
 
 /** Makes the stack, and takes the lock away that a killed engine left in it. */
 async function prepareStack(): Promise<void> {
-    await run("mkdir", ["-p", backend]);
-    await quiet(["stack", "select", "--create", ...stackFlags]);
+    await mkdir(backend, { recursive: true });
+    await quiet(["stack", "select", "--create", STACK]);
+    const made = path.join(project, `Pulumi.${STACK}.yaml`);
+    // Copied, not renamed: the playground's folder may be on another file system. Absent when the stack was there already.
+    if (existsSync(made)) await copyFile(made, configFile);
+    await rm(made, { force: true });
     const locks = await readdir(path.join(backend, ".pulumi/locks"), { recursive: true }).catch(() => []);
-    if (locks.some((file) => file.endsWith(".json"))) await quiet(["cancel", "--yes", ...stackFlags]);
+    if (locks.some((file) => file.endsWith(".json"))) await quiet(["cancel", "--yes", "--stack", STACK]);
 }
 
 async function up(): Promise<void> {
@@ -80,7 +85,7 @@ async function up(): Promise<void> {
         "containerd:node": { value: "local" },
         "containerd:nodes": { value: JSON.stringify(nodes), objectValue: nodes },
     };
-    await quiet(["config", "set-all", ...stackFlags, "--json", JSON.stringify(config)]);
+    await quiet(["config", "set-all", ...configFlags, "--json", JSON.stringify(config)]);
     await shown(["up", "--yes"]);
     const url = `http://127.0.0.1:${port}/`;
     say(`the page says: ${await titleOf(url)}`);
@@ -105,7 +110,8 @@ async function titleOf(url: string): Promise<string> {
 async function down(): Promise<void> {
     const worker = await standingWorker();
     if (worker) {
-        if (!worker.running) await worker.boot();
+        if (worker.running) await worker.ensureContainerd();
+        else await worker.boot();
         await prepareStack();
         await shown(["destroy", "--yes"]);
     }

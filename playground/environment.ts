@@ -24,6 +24,8 @@ export interface Environment {
     containerd: Partial<Record<ContainerdVersion, string>>;
     /** Debian's `docker-registry`. */
     registry: string;
+    /** Debian's busybox without libraries, for images. */
+    busybox: string;
     /** Where built images are kept: outside the clone. */
     cache: string;
 }

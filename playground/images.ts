@@ -168,8 +168,10 @@ async function busyboxPlatform(work: string, config: ImageConfig): Promise<Platf
     for (const folder of ["bin", "etc", "root", "tmp", "proc", "sys", "dev", "run", "var/www", "home/app", "usr/bin"]) {
         await mkdir(path.join(root, folder), { recursive: true });
     }
-    await copyFile("/bin/busybox", path.join(root, "bin/busybox"));
-    const commands = (await output("/bin/busybox", ["--list"])).split("\n").filter((one) => one && one !== "busybox");
+    await copyFile(environment().busybox, path.join(root, "bin/busybox"));
+    const commands = (await output(environment().busybox, ["--list"]))
+        .split("\n")
+        .filter((one) => one && one !== "busybox");
     for (const command of commands) await symlink("busybox", path.join(root, "bin", command));
     await writeUsers(root);
     return [{ config: { Env: [BUSYBOX_PATH], Cmd: ["sh"], ...config }, layers: [root] }];

@@ -13,7 +13,13 @@ import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
 import { pathToFileURL } from "node:url";
-import { containerdFromDebian, containerdFromGo, installPackages, registryFromDebian } from "./setup/containerd.mjs";
+import {
+    containerdFromDebian,
+    containerdFromGo,
+    installPackages,
+    registryFromDebian,
+    staticBusybox,
+} from "./setup/containerd.mjs";
 import { engine } from "./setup/engine.mjs";
 import { withLock } from "./setup/lock.mjs";
 import { nodeAndPackages } from "./setup/node.mjs";
@@ -40,7 +46,7 @@ function remember(found) {
  */
 export async function setUp(part = "all") {
     mkdirSync(cache, { recursive: true });
-    return withLock(path.join(cache, "lock"), async () => {
+    return withLock(path.join(cache, "lock"), "setup on this machine", async () => {
         const nodeBin = await nodeAndPackages();
         remember({ nodeBin });
         const environment = { ...process.env, PATH: `${nodeBin}${path.delimiter}${process.env.PATH}` };
@@ -53,8 +59,9 @@ export async function setUp(part = "all") {
         await installPackages();
         const debian = await containerdFromDebian();
         const registry = await registryFromDebian();
+        const busybox = await staticBusybox();
         const modern = await containerdFromGo();
-        remember({ containerd: { 1.6: debian, 2: modern }, registry, pulumi: await engine() });
+        remember({ containerd: { 1.6: debian, 2: modern }, registry, busybox, pulumi: await engine() });
         return environment;
     });
 }

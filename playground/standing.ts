@@ -30,7 +30,8 @@ export interface Standing {
 /** Starts what does not run; a worker that was switched off (by a reboot of this machine) is switched on again. */
 export async function ensureStanding(version: ContainerdVersion): Promise<Standing> {
     let worker = await openWorker(NAME);
-    if (worker && !worker.running) await worker.boot();
+    if (worker?.running) await worker.ensureContainerd();
+    else await worker?.boot();
     worker ??= await startWorker({ name: NAME, version, persistent: true });
     return { worker, registry: await ensureRegistry() };
 }

@@ -4,11 +4,13 @@
  * JavaScript without dependencies: in a fresh clone it runs before anything is installed.
  */
 import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { existsSync, readdirSync, statSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
 import { setUp } from "./setup.mjs";
-import { playground, repository } from "./setup/paths.mjs";
+import { withLock } from "./setup/lock.mjs";
+import { cache, playground, repository } from "./setup/paths.mjs";
 import { must, say, SetupError } from "./setup/run.mjs";
 
 const [program, ...args] = process.argv.slice(2);
@@ -47,7 +49,9 @@ async function main() {
         say("building the package (about fifteen seconds)");
         await must("npm", ["run", "--silent", "build"], { cwd: repository, env });
     }
-    return execute(env);
+    // A second demo would take the first one's stack for a dead one's. Outside the folder that `--down` removes.
+    const clone = createHash("sha256").update(repository).digest("hex").slice(0, 8);
+    return withLock(path.join(cache, `lock-${clone}`), "command of this clone's playground", () => execute(env));
 }
 
 main().then(

@@ -9,36 +9,28 @@
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { closeSync, openSync } from "node:fs";
-import { mkdir, readFile, readdir, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
+import { mkdir, readFile, readdir, rename, rm, statfs, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { ContainerdError } from "../provider/errors";
+import { type ContainerdOptions, containerdConfig } from "./containerd-config";
 import { type ContainerdVersion, environment, toolPath } from "./environment";
 import { type Result, type RunOptions, output, run } from "./process";
 import { type ProcessId, childOf, identify, isAlive } from "./process-id";
+import { PATIENCE, exists, removeCgroups, signal, unmountBelow, until } from "./system";
 
 export type { ContainerdVersion } from "./environment";
 
 /** Where workers live. Short: a unix socket's path holds 107 bytes. Not below /run or /var/lib, which each worker covers. */
 const WORKERS = "/var/tmp/pulumi-containerd";
 const OVERLAYFS_MAGIC = 0x794c7630;
-/** How long a worker or its containerd may take to start or to end, in milliseconds. */
-const PATIENCE = 30_000;
-const POLL = 25;
 
-export interface WorkerOptions {
-    /** Debian's containerd 1.6 or the 2.x built from its Go module. */
-    version: ContainerdVersion;
+export interface WorkerOptions extends ContainerdOptions {
     /** Also its host name. Default: a random one. */
     name?: string;
     /** Its folder, absolute; its parent holds nothing else. Default: one below `/var/tmp/pulumi-containerd`. */
     dir?: string;
-    /** Interval of containerd's restart monitor. Default: `1s`. */
-    restartInterval?: string;
     /** Goes on when this process ends; `openWorker` finds it again. Default: false. */
     persistent?: boolean;
-    /** More of containerd's configuration (TOML), put at the end. */
-    config?: string;
 }
 
 /** What is written down of a worker: by it others find, and clean up after, one. */
@@ -205,6 +197,12 @@ export class Worker {
         });
     }
 
+    /** Starts containerd again if it does not answer, as a machine's service manager does. */
+    async ensureContainerd(): Promise<void> {
+        if ((await this.exec("ctr", ["--timeout", "5s", "version"])).code === 0) return;
+        await this.restartContainerd();
+    }
+
     /** Ends containerd alone, by default without grace; the containers go on. */
     async stopContainerd(how: "SIGKILL" | "SIGTERM" = "SIGKILL"): Promise<void> {
         const script = `pid=$(cat /run/containerd.pid)
@@ -292,73 +290,5 @@ export async function listWorkers(): Promise<Worker[]> {
 export async function removeAbandoned(): Promise<void> {
     for (const worker of await listWorkers()) {
         if (await worker.abandoned) await worker.stop();
-    }
-}
-
-/** containerd's configuration. The file's version and the restart monitor's name differ between 1.6 and 2.x. */
-function containerdConfig({ version, restartInterval = "1s", config = "" }: WorkerOptions): string {
-    const modern = version === "2";
-    const monitor = modern ? "io.containerd.monitor.container.v1.restart" : "io.containerd.internal.v1.restart";
-    const cri = [
-        "io.containerd.grpc.v1.cri",
-        ...(modern ? ["io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime"] : []),
-    ];
-    return [
-        `version = ${modern ? 3 : 2}`,
-        'root = "/var/lib/containerd"',
-        'state = "/run/containerd"',
-        // Kubernetes' door: nobody comes through it here, and it would look for CNI plugins.
-        `disabled_plugins = ${JSON.stringify(cri)}`,
-        "[grpc]",
-        'address = "/run/containerd/containerd.sock"',
-        `[plugins."${monitor}"]`,
-        `interval = "${restartInterval}"`,
-        config,
-        "",
-    ].join("\n");
-}
-
-/** Removes a group and the groups below it from every hierarchy of control groups. They hold no processes any more. */
-async function removeCgroups(name: string): Promise<void> {
-    const mounts = await readFile("/proc/self/mountinfo", "utf8");
-    for (const line of mounts.split("\n")) {
-        const point = line.split(" ")[4];
-        if (!point || !/ - cgroup2? /.test(line)) continue;
-        const group = path.join(point, name);
-        if (!(await exists(group))) continue;
-        // A group is a folder that goes by rmdir, whatever files it shows; the innermost first.
-        await output("find", [group, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"]);
-    }
-}
-
-/** Unmounts what is mounted below a folder on this machine: `rm` must not walk into it. */
-async function unmountBelow(folder: string): Promise<void> {
-    const mounts = await readFile("/proc/self/mountinfo", "utf8");
-    const points = mounts.split("\n").map((line) => line.split(" ")[4] ?? "");
-    const below = points.filter((point) => point === folder || point.startsWith(`${folder}/`));
-    for (const point of below.reverse()) await output("umount", ["--lazy", point]);
-}
-
-function signal(pid: number, name: NodeJS.Signals): void {
-    try {
-        process.kill(pid, name);
-    } catch {
-        // It has ended meanwhile.
-    }
-}
-
-function exists(file: string): Promise<boolean> {
-    return stat(file).then(
-        () => true,
-        () => false,
-    );
-}
-
-/** Waits until something holds. Throws `Timeout` when it does not in half a minute. */
-async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
-    const end = Date.now() + PATIENCE;
-    while (!(await holds())) {
-        if (Date.now() > end) throw new ContainerdError("Timeout", `waited ${PATIENCE / 1000} s until ${what}`);
-        await sleep(POLL);
     }
 }

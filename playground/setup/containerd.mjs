@@ -12,9 +12,7 @@ const COMMANDS = {
     umoci: "umoci",
     "update-ca-certificates": "ca-certificates",
     unshare: "util-linux",
-    busybox: "busybox-static",
     hostname: "hostname",
-    ip: "iproute2",
     mount: "mount",
     "apt-get": "apt",
 };
@@ -46,6 +44,11 @@ export async function containerdFromDebian() {
 export async function registryFromDebian() {
     const installed = "/usr/bin/docker-registry";
     return existsSync(installed) ? installed : path.join(await unpacked("docker-registry"), "usr/bin/docker-registry");
+}
+
+/** @returns the path of a busybox that needs no libraries: it goes into images. */
+export async function staticBusybox() {
+    return path.join(await unpacked("busybox-static"), "bin/busybox");
 }
 
 /** @returns the folder with containerd 2.x, `ctr` and the shim. */

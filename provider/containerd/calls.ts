@@ -2,7 +2,13 @@
  * Calls over a channel: a promise for a unary one, an async iterable for streams, `ContainerdError` for whatever goes wrong.
  * What a call says and to whom is in `client.ts`.
  */
-import { Metadata, type ClientDuplexStream, type ClientReadableStream, type MethodDefinition, type ServiceError } from "@grpc/grpc-js";
+import {
+    Metadata,
+    type ClientDuplexStream,
+    type ClientReadableStream,
+    type MethodDefinition,
+    type ServiceError,
+} from "@grpc/grpc-js";
 import { ContainerdError } from "../errors";
 import type { Channel } from "./channel";
 import { fromGrpc, type CallContext } from "./grpc-errors";
@@ -44,9 +50,16 @@ export function serverStream(call: Call, request: object): DuplexCall<object, ob
     const { method } = call;
     return new GrpcStream(call, async () => {
         const { client, metadata, deadline } = await prepare(call);
-        return client.makeServerStreamRequest(method.path, method.requestSerialize, method.responseDeserialize, request, metadata, {
-            deadline,
-        });
+        return client.makeServerStreamRequest(
+            method.path,
+            method.requestSerialize,
+            method.responseDeserialize,
+            request,
+            metadata,
+            {
+                deadline,
+            },
+        );
     });
 }
 
@@ -55,7 +68,13 @@ export function duplex(call: Call): DuplexCall<object, object> {
     const { method } = call;
     return new GrpcStream(call, async () => {
         const { client, metadata, deadline } = await prepare(call);
-        return client.makeBidiStreamRequest(method.path, method.requestSerialize, method.responseDeserialize, metadata, { deadline });
+        return client.makeBidiStreamRequest(
+            method.path,
+            method.requestSerialize,
+            method.responseDeserialize,
+            metadata,
+            { deadline },
+        );
     });
 }
 

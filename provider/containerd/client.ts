@@ -42,7 +42,11 @@ export class Client {
      * anything: the first call does. Throws `Unreachable` where the transport has no address to give.
      */
     static async connect(transport: Transport, namespace: string): Promise<Client> {
-        const [calls, channels, definitions] = await Promise.all([import("./calls.js"), import("./channel.js"), import("./definitions.js")]);
+        const [calls, channels, definitions] = await Promise.all([
+            import("./calls.js"),
+            import("./channel.js"),
+            import("./definitions.js"),
+        ]);
         const channel = await channels.Channel.of(transport);
         return new Client(transport.node, namespace, undefined, { channel, calls, definitions });
     }
@@ -133,7 +137,11 @@ export class Client {
             const camel = pascal.charAt(0).toLowerCase() + pascal.slice(1);
             const full = `${name}.${camel}`;
             const call = (options: CallOptions = {}, request?: object): Call => {
-                const { timeout = UNBOUNDED.has(full) ? Infinity : DEFAULT_TIMEOUT, lease = this.#lease, property } = options;
+                const {
+                    timeout = UNBOUNDED.has(full) ? Infinity : DEFAULT_TIMEOUT,
+                    lease = this.#lease,
+                    property,
+                } = options;
                 const subject = request && subjectOf(request);
                 return {
                     channel,

@@ -17,6 +17,8 @@ export function serviceDefinition(name: string): ServiceDefinition {
 }
 
 /** A message type by its full name, like `containerd.types.transfer.OCIRegistry`. */
-export function messageDefinition<Input extends object, Output extends object>(name: string): MessageTypeDefinition<Input, Output> {
+export function messageDefinition<Input extends object, Output extends object>(
+    name: string,
+): MessageTypeDefinition<Input, Output> {
     return definitions[name] as unknown as MessageTypeDefinition<Input, Output>;
 }

@@ -33,7 +33,10 @@ export function nodeFacts(client: Client): Promise<NodeFacts> {
 }
 
 async function ask(client: Client): Promise<NodeFacts> {
-    const [{ version }, { plugins }] = await Promise.all([client.version.version({}), client.introspection.plugins({})]);
+    const [{ version }, { plugins }] = await Promise.all([
+        client.version.version({}),
+        client.introspection.plugins({}),
+    ]);
     const loaded = plugins.filter((plugin) => !plugin.init_err?.code);
     const ids = loaded.map(({ type, id }) => `${type}.${id}`);
     const [major = 0, minor = 0] = (/(\d+)\.(\d+)/.exec(version) ?? []).slice(1).map(Number);
@@ -47,7 +50,11 @@ async function ask(client: Client): Promise<NodeFacts> {
             .filter(({ type }) => type === "io.containerd.snapshotter.v1")
             .map(({ id }) => id)
             .sort(),
-        restartMonitor: ids.includes("io.containerd.internal.v1.restart") || ids.includes("io.containerd.monitor.container.v1.restart"),
-        platform: platform ? [platform.os, platform.architecture, platform.variant].filter(Boolean).join("/") : "linux/amd64",
+        restartMonitor:
+            ids.includes("io.containerd.internal.v1.restart") ||
+            ids.includes("io.containerd.monitor.container.v1.restart"),
+        platform: platform
+            ? [platform.os, platform.architecture, platform.variant].filter(Boolean).join("/")
+            : "linux/amd64",
     };
 }

@@ -65,7 +65,8 @@ export function fromGrpc(failure: GrpcFailure, context: CallContext, cause: unkn
     const details = failure.details.trim() || status;
     const { node, property } = context;
     const what = [context.method, context.subject].filter(Boolean).join(" ");
-    const error = (code: ErrorCode, reason: string) => new ContainerdError(code, `${what}: ${reason}`, { node, property, cause });
+    const error = (code: ErrorCode, reason: string) =>
+        new ContainerdError(code, `${what}: ${reason}`, { node, property, cause });
 
     if (status === "UNAVAILABLE") {
         // A second writer on the same ref of the content store: containerd is well, somebody else is at it.
@@ -76,14 +77,17 @@ export function fromGrpc(failure: GrpcFailure, context: CallContext, cause: unkn
         const within = context.timeout === undefined ? "in time" : `within ${context.timeout / 1000} s`;
         return error("Timeout", `containerd did not answer ${within}`);
     }
-    if (status === "UNIMPLEMENTED") return error("Unsupported", `this version of containerd does not have it (${details})`);
+    if (status === "UNIMPLEMENTED")
+        return error("Unsupported", `this version of containerd does not have it (${details})`);
     if (status === "CANCELLED") return error("Failed", `cancelled (${details})`);
     return error(CODES[status] ?? "Failed", details);
 }
 
 /** Why nobody answers, from the text of an errno (`connect ENOENT /x/y`) or of a lost connection. */
 export function unreachable(details: string, address = "containerd's socket"): string {
-    const socket = address.startsWith("unix:") ? `containerd's socket ${address.replace(/^unix:(\/\/(?=\/))?/, "")}` : address;
+    const socket = address.startsWith("unix:")
+        ? `containerd's socket ${address.replace(/^unix:(\/\/(?=\/))?/, "")}`
+        : address;
     switch (/\bE[A-Z]{4,}\b/.exec(details)?.[0]) {
         case "ENOENT":
         case "ENOTDIR":
@@ -104,7 +108,11 @@ export function unreachable(details: string, address = "containerd's socket"): s
         default:
             return `${socket} does not answer: ${details}`;
     }
-    if (/connection (dropped|closed|reset)|socket (closed|hang up)|stream removed|goaway|RST_STREAM|channel has been shut down/i.test(details))
+    if (
+        /connection (dropped|closed|reset)|socket (closed|hang up)|stream removed|goaway|RST_STREAM|channel has been shut down/i.test(
+            details,
+        )
+    )
         return `${socket} was closed in the middle of the call: did containerd stop? What it had begun may be done`;
     return `${socket} does not answer: ${details}`;
 }

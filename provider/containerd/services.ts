@@ -3,13 +3,15 @@
  * types, so that a wrong field does not compile. Here is no code that runs but the table of names.
  */
 import type { ClientDuplexStream, ClientReadableStream } from "@grpc/grpc-js";
-import type { MethodDefinition } from "@grpc/proto-loader";
 import type { ContainersClient, ContainersDefinition } from "./generated/containerd/services/containers/v1/Containers";
 import type { ContentClient, ContentDefinition } from "./generated/containerd/services/content/v1/Content";
 import type { DiffClient, DiffDefinition } from "./generated/containerd/services/diff/v1/Diff";
 import type { EventsClient, EventsDefinition } from "./generated/containerd/services/events/v1/Events";
 import type { ImagesClient, ImagesDefinition } from "./generated/containerd/services/images/v1/Images";
-import type { IntrospectionClient, IntrospectionDefinition } from "./generated/containerd/services/introspection/v1/Introspection";
+import type {
+    IntrospectionClient,
+    IntrospectionDefinition,
+} from "./generated/containerd/services/introspection/v1/Introspection";
 import type { LeasesClient, LeasesDefinition } from "./generated/containerd/services/leases/v1/Leases";
 import type { NamespacesClient, NamespacesDefinition } from "./generated/containerd/services/namespaces/v1/Namespaces";
 import type { SnapshotsClient, SnapshotsDefinition } from "./generated/containerd/services/snapshots/v1/Snapshots";
@@ -48,17 +50,19 @@ export interface DuplexCall<Request, Response> extends ServerStream<Response> {
 }
 
 /** The method names of a generated definition, without its index signature. */
-type MethodNames<D> = keyof { [M in keyof D as string extends M ? never : number extends M ? never : M]: true } & string;
+type MethodNames<D> = keyof { [M in keyof D as string extends M ? never : number extends M ? never : M]: true } &
+    string;
 
 /** One method: `C`, the generated client interface, tells by its overloads which way it streams. */
-type Method<C, M extends keyof C, Definition> =
-    Definition extends MethodDefinition<infer Request, infer _Response, infer _RequestOut, infer Response>
-        ? C[M] extends (...args: never[]) => ClientDuplexStream<infer _I, infer _O>
-            ? (options?: CallOptions) => DuplexCall<Request, Response>
-            : C[M] extends (...args: never[]) => ClientReadableStream<infer _O>
-              ? (request: Request, options?: CallOptions) => ServerStream<Response>
-              : (request: Request, options?: CallOptions) => Promise<Response>
-        : never;
+type Method<C, M extends keyof C, D> = C[M] extends (...args: never[]) => ClientDuplexStream<never, unknown>
+    ? (options?: CallOptions) => DuplexCall<RequestOf<D>, ResponseOf<D>>
+    : C[M] extends (...args: never[]) => ClientReadableStream<unknown>
+      ? (request: RequestOf<D>, options?: CallOptions) => ServerStream<ResponseOf<D>>
+      : (request: RequestOf<D>, options?: CallOptions) => Promise<ResponseOf<D>>;
+
+/** What a method's definition takes, and what comes back. */
+type RequestOf<D> = D extends { requestSerialize: (value: infer Request) => Buffer } ? Request : never;
+type ResponseOf<D> = D extends { responseDeserialize: (bytes: Buffer) => infer Response } ? Response : never;
 
 /**
  * A service with its methods in lower camel case. Unary methods are `(request, options?) => Promise<Response>` and throw

@@ -137,7 +137,7 @@ async function bring(client: Client, wanted: Wanted): Promise<Documents> {
     const meter = new Meter(wanted.onProgress);
     try {
         if (await byTransfer(client, wanted)) await transfer(leased, wanted, meter);
-        const documents = await throughUs(client, leased, lease, wanted, meter);
+        const documents = await throughUs(leased, lease, wanted, meter);
         await claimImage(client, wanted.reference, documents.root, wanted.claim, wanted.labels);
         await endLeases(client, wanted.claim, false);
         meter.phase("done");
@@ -160,7 +160,6 @@ async function transfer(leased: Client, wanted: Wanted, meter: Meter): Promise<v
         await transferImage(leased, {
             pinned: recordNames(wanted.reference, wanted.digest).digest,
             storeAs: incomingName(wanted.claim.uid),
-            labels: {},
             platform: wanted.platform,
             snapshotter: wanted.snapshotter,
             registry: wanted.registry ?? {},
@@ -175,25 +174,23 @@ async function transfer(leased: Client, wanted: Wanted, meter: Meter): Promise<v
 }
 
 /** Fetches and unpacks what is missing; after a transfer that is nothing, but for its labels. */
-async function throughUs(
-    client: Client,
-    leased: Client,
-    lease: string,
-    wanted: Wanted,
-    meter: Meter,
-): Promise<Documents> {
+async function throughUs(leased: Client, lease: string, wanted: Wanted, meter: Meter): Promise<Documents> {
     const { source, snapshotter, claim } = wanted;
     // If one part fails, the others need not go on.
     const failing = new AbortController();
     const signal = wanted.signal ? AbortSignal.any([wanted.signal, failing.signal]) : failing.signal;
-    const fetch: FetchTarget = { turns: client, client: leased, source, meter, signal };
-    const unpack: UnpackTarget = { turns: client, client: leased, lease, snapshotter, claim, signal };
+    const fetch: FetchTarget = { client: leased, source, meter, signal };
+    const unpack: UnpackTarget = { client: leased, lease, snapshotter, claim, signal };
     const read = nodeOrSource(onNode(leased), source, wanted.digest);
     const documents = await readDocuments(wanted.digest, wanted.platform, wanted.reference, read);
     meter.begin(documents);
 
     const fetched = documents.layers.map(({ descriptor }) => fetchLayer(fetch, descriptor));
-    const work = [...fetched, writeDocuments(fetch, documents, snapshotter), unpackAll(unpack, documents, fetched, meter)];
+    const work = [
+        ...fetched,
+        writeDocuments(fetch, documents, snapshotter),
+        unpackAll(unpack, documents, fetched, meter),
+    ];
     try {
         await Promise.all(work);
     } catch (error) {

@@ -5,7 +5,7 @@ import { readBlob } from "../containerd/blobs";
 import type { Client } from "../containerd/client";
 import { nodeFacts } from "../containerd/facts";
 import { ContainerdError, hasCode } from "../errors";
-import { maxConfigSize, maxManifestSize, type Descriptor, type ImageConfig } from "../registry/oci";
+import type { Descriptor, ImageConfig } from "../registry/oci";
 import { readDocuments, type Documents, type ReadDocument } from "./documents";
 import { claimsOf, isBrought, recordNames } from "./names";
 import { findRecord, type ImageKey } from "./records";
@@ -34,7 +34,7 @@ export interface ImageState {
 
 /** Reads documents from the node's content. */
 export function onNode(client: Client): ReadDocument {
-    return (descriptor) => readBlob(client, descriptor.digest, { limit: Math.max(maxManifestSize, maxConfigSize) });
+    return (descriptor) => readBlob(client, descriptor.digest);
 }
 
 /** The platform asked for, or the node's own. */
@@ -112,9 +112,7 @@ export async function inspectImage(
         snapshotterFor(client, image.snapshotter),
     ]);
     const documents = await documentsOnNode(client, image.digest, platform, image.reference);
-    const there = documents
-        ? await completeness(client, documents, snapshotter)
-        : { complete: false, unpacked: false };
+    const there = documents ? await completeness(client, documents, snapshotter) : { complete: false, unpacked: false };
     return {
         present: record !== undefined,
         ...there,
@@ -135,17 +133,17 @@ export interface ImageForContainer {
     platform: string;
 }
 
-/** Documents never change under a digest: read once for each client. Whether they are still there is not asked again. */
-const configs = new WeakMap<Client, Map<string, Promise<ImageForContainer>>>();
+/** Documents never change under a digest: read once for each connection. Whether they are still there is not asked again. */
+const configs = new WeakMap<object, Map<string, Promise<ImageForContainer>>>();
 
 /**
  * The config of an image that is on the node, by the digest of its root. Throws `NotFound` where it isn't, `Unsupported`
  * where it is for other platforms.
  */
 export function imageConfig(client: Client, digest: string, platform?: string): Promise<ImageForContainer> {
-    let known = configs.get(client);
-    if (!known) configs.set(client, (known = new Map()));
-    const key = `${digest} ${platform ?? ""}`;
+    let known = configs.get(client.connection);
+    if (!known) configs.set(client.connection, (known = new Map()));
+    const key = `${client.namespace} ${digest} ${platform ?? ""}`;
     const found = known.get(key);
     if (found) return found;
     const reading = readConfig(client, digest, platform);

@@ -1,13 +1,11 @@
 /**
  * What holds an image's parts while they come in: leases of containerd's, labelled with whose they are, which expire by
- * themselves if we do not live to end them; and what is left when we did not.
+ * themselves if we do not live to end them.
  */
 import { randomBytes } from "node:crypto";
 import type { Client } from "../containerd/client";
-import { nodeFacts } from "../containerd/facts";
 import { hasCode } from "../errors";
-import { claimsOf, incomingName, OWNER, ownerLabel, PULL, PURPOSE, UID, type Claim } from "./names";
-import { release } from "./records";
+import { incomingName, OWNER, ownerLabel, PULL, PURPOSE, UID, type Claim } from "./names";
 
 /** How long a lease that nobody ends holds: longer than any pull may take. */
 const EXPIRES = 24 * 60 * 60_000;
@@ -33,12 +31,13 @@ export async function startLease(client: Client, claim: Claim): Promise<string> 
  * @param collect whether what nothing else holds is to be collected before this returns
  */
 export async function endLeases(client: Client, { uid }: Pick<Claim, "uid">, collect: boolean): Promise<void> {
-    await removeRecord(client, incomingName(uid));
+    await removeIncoming(client, uid);
     const { leases } = await client.leases.list({ filters: [`labels."${UID}"==${JSON.stringify(uid)}`] });
     for (const { id, labels } of leases) if (labels[PURPOSE] === PULL) await endLease(client, id, collect);
 }
 
-async function endLease(client: Client, id: string, sync: boolean): Promise<void> {
+/** Ends a lease; one that is gone is well. */
+export async function endLease(client: Client, id: string, sync: boolean): Promise<void> {
     try {
         await client.leases.delete({ id, sync });
     } catch (error) {
@@ -46,47 +45,10 @@ async function endLease(client: Client, id: string, sync: boolean): Promise<void
     }
 }
 
-/**
- * Removes what killed pulls of an owner left: leases, snapshots being unpacked, half-stored images, and claims whose uid
- * is not in `keep`. An image that we brought goes with its last claim.
- *
- * @param owner the resource's URN
- * @param keep uids that are alive
- */
-export async function sweepImageLeftovers(client: Client, owner: string, keep: readonly string[]): Promise<void> {
-    const value = JSON.stringify(ownerLabel(owner));
-    const stale = (labels: Record<string, string>): boolean => !keep.includes(labels[UID] ?? "");
-
-    const { leases } = await client.leases.list({ filters: [`labels."${OWNER}"==${value}`] });
-    for (const { id, labels } of leases) {
-        if (labels[PURPOSE] !== PULL || !stale(labels)) continue;
-        await removeRecord(client, incomingName(labels[UID] ?? ""));
-        await endLease(client, id, true);
-    }
-    for (const snapshotter of (await nodeFacts(client)).snapshotters) {
-        for await (const { info } of client.snapshots.list({ snapshotter, filters: [`labels."${OWNER}"==${value}`] }))
-            for (const { name, labels, kind } of info)
-                if (name.startsWith("extract-") && kind === "ACTIVE" && stale(labels))
-                    await removeSnapshot(client, snapshotter, name);
-    }
-    const { images } = await client.images.list({ filters: [] });
-    for (const { name, labels } of images)
-        for (const [uid, claimant] of claimsOf(labels))
-            if (claimant === ownerLabel(owner, `pulumi-containerd/claim.${uid}`) && !keep.includes(uid))
-                await release(client, name, uid);
-}
-
-async function removeRecord(client: Client, name: string): Promise<void> {
+/** Removes the record under which a transfer was stored, if it is there. */
+export async function removeIncoming(client: Client, uid: string): Promise<void> {
     try {
-        await client.images.delete({ name });
-    } catch (error) {
-        if (!hasCode(error, "NotFound")) throw error;
-    }
-}
-
-async function removeSnapshot(client: Client, snapshotter: string, key: string): Promise<void> {
-    try {
-        await client.snapshots.remove({ snapshotter, key });
+        await client.images.delete({ name: incomingName(uid) });
     } catch (error) {
         if (!hasCode(error, "NotFound")) throw error;
     }

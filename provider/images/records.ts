@@ -143,7 +143,8 @@ function claimLabels(claim: Claim): Record<string, string> {
 /** Changes these labels and no others; an empty value takes a label away. */
 async function mask(client: Client, name: string, labels: Record<string, string>): Promise<void> {
     await client.images.update({
-        image: { name, labels },
+        // The mask leaves the target as it is, but without one containerd 2.4.2 as a whole dies of a nil pointer.
+        image: { name, labels, target: {} },
         update_mask: { paths: Object.keys(labels).map((key) => `labels.${key}`) },
     });
 }

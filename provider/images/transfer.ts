@@ -4,13 +4,10 @@
  * in no message that is kept.
  */
 import { randomBytes } from "node:crypto";
+import { packAny, unpackAny, type Any } from "../containerd/anys";
 import type { Client } from "../containerd/client";
-import type { Any__Output as Any } from "../containerd/generated/google/protobuf/Any";
-import type { AuthRequest__Output as AuthRequest } from "../containerd/generated/containerd/types/transfer/AuthRequest";
-import type { Progress__Output as Progress } from "../containerd/generated/containerd/types/transfer/Progress";
-import type { DuplexCall } from "../containerd/services";
-import { hasCode } from "../errors";
-import { parsePlatform } from "../registry/platform";
+import { isLayer } from "../registry/oci";
+import { normalizePlatform, parsePlatform } from "../registry/platform";
 import type { Meter } from "./meter";
 
 /** How the node may reach the registry. */
@@ -34,8 +31,6 @@ export interface TransferRequest {
     pinned: string;
     /** Name of the image record to be stored; whoever calls deletes it. */
     storeAs: string;
-    /** Labels on that record. */
-    labels: Record<string, string>;
     platform: string;
     snapshotter: string;
     registry: RegistryAccess;
@@ -63,85 +58,78 @@ export async function transferImage(client: Client, request: TransferRequest): P
     const { registry, signal } = request;
     const ending = new AbortController();
     const ended = signal ? AbortSignal.any([signal, ending.signal]) : ending.signal;
-    const progress = `pulumi-progress-${randomBytes(8).toString("hex")}`;
-    const auth = registry.username === undefined ? "" : `pulumi-auth-${randomBytes(8).toString("hex")}`;
-    const background = [await receiveProgress(client, progress, request.meter, ended)];
-    if (auth) background.push(await answerAuth(client, auth, registry, ended));
-    const [os, architecture, variant] = platformParts(request.platform);
+    const platform = normalizePlatform(parsePlatform(request.platform));
+    const streams: NodeStream[] = [];
     try {
+        const progress = await openStream(client, ended, (message) => readProgress(message, request.meter));
+        streams.push(progress);
+        const auth =
+            registry.username === undefined ? undefined : await openStream(client, ended, answerAuth(registry));
+        if (auth) streams.push(auth);
         await client.transfer.transfer(
             {
-                source: await pack(client, "containerd.types.transfer.OCIRegistry", {
+                source: await packAny("containerd.types.transfer.OCIRegistry", {
                     reference: request.pinned,
-                    resolver: { auth_stream: auth, default_scheme: registry.insecure ? "http" : "" },
+                    resolver: { auth_stream: auth?.id ?? "", default_scheme: registry.insecure ? "http" : "" },
                 }),
-                destination: await pack(client, "containerd.types.transfer.ImageStore", {
+                destination: await packAny("containerd.types.transfer.ImageStore", {
                     name: request.storeAs,
-                    labels: request.labels,
-                    platforms: [{ os, architecture, variant }],
-                    unpacks: [{ platform: { os, architecture, variant }, snapshotter: request.snapshotter }],
+                    platforms: [platform],
+                    unpacks: [{ platform, snapshotter: request.snapshotter }],
                 }),
-                options: { progress_stream: progress },
+                options: { progress_stream: progress.id },
             },
             { timeout: request.timeout, signal },
         );
     } finally {
         ending.abort();
-        await Promise.all(background);
+        await Promise.all(streams.map(({ done }) => done));
     }
 }
 
-/** Reads the node's progress into the meter until the stream ends. The promise inside never rejects. */
-async function receiveProgress(
+/** What the node says of its progress, into the meter. */
+async function readProgress(message: Any, meter: Meter): Promise<void> {
+    const said = await unpackAny("containerd.types.transfer.Progress", message);
+    if (!said?.desc || !isLayer(said.desc.media_type)) return;
+    const { digest, size } = said.desc;
+    if (said.event === "downloading") meter.blob(digest, Number(said.progress));
+    if (said.event === "complete" || said.event === "already exists") meter.blob(digest, Number(size));
+}
+
+/** Answers each question for credentials with those we have. */
+function answerAuth({ username, password }: RegistryAccess): (message: Any) => Promise<Any | undefined> {
+    return async (message) => {
+        if (!(await unpackAny("containerd.types.transfer.AuthRequest", message))) return undefined;
+        const answer = { authType: "CREDENTIALS" as const, username, secret: password };
+        return packAny("containerd.types.transfer.AuthResponse", answer);
+    };
+}
+
+/** One of containerd's streams. */
+interface NodeStream {
+    /** The name by which a transfer is told of it. */
+    id: string;
+    /** Its end, by whatever means; never rejects. */
+    done: Promise<void>;
+}
+
+/** Opens a stream, waits until containerd knows it, and then sends what `answer` makes of each message, if anything. */
+async function openStream(
     client: Client,
-    id: string,
-    meter: Meter,
     signal: AbortSignal,
-): Promise<Promise<void>> {
-    const stream = await openStream(client, id, signal);
-    return forEach(stream, async (message) => {
-        const { event, desc, progress } = await unpack<Progress>("containerd.types.transfer.Progress", message);
-        if (!desc || !/layer|rootfs\.diff/.test(desc.media_type)) return;
-        if (event === "downloading") meter.blob(desc.digest, Number(progress));
-        if (event === "complete" || event === "already exists") meter.blob(desc.digest, Number(desc.size));
-    });
-}
-
-/** Gives the credentials whenever the node asks for them. The promise inside never rejects. */
-async function answerAuth(
-    client: Client,
-    id: string,
-    { username, password }: RegistryAccess,
-    signal: AbortSignal,
-): Promise<Promise<void>> {
-    const stream = await openStream(client, id, signal);
-    return forEach(stream, async (message) => {
-        await unpack<AuthRequest>("containerd.types.transfer.AuthRequest", message);
-        const answer = { authType: "CREDENTIALS", username, secret: password };
-        await stream.send(await pack(client, "containerd.types.transfer.AuthResponse", answer));
-    });
-}
-
-/** One of containerd's streams: how to send, and what comes. */
-interface OpenStream {
-    call: DuplexCall<Any, Any>;
-    messages: AsyncIterator<Any>;
-}
-
-/** Opens one of containerd's streams under an id of ours, and waits until it is known there. */
-async function openStream(client: Client, id: string, signal: AbortSignal): Promise<OpenStream> {
+    answer: (message: Any) => Promise<Any | undefined | void>,
+): Promise<NodeStream> {
+    const id = `pulumi-containerd-${randomBytes(8).toString("hex")}`;
     const call = client.streaming.stream({ signal });
-    await call.send(encodeAny("containerd.services.streaming.v1.StreamInit", { id }));
+    await call.send(await packAny("containerd.services.streaming.v1.StreamInit", { id }));
     const messages = call[Symbol.asyncIterator]();
     await messages.next();
-    return { call, messages };
-}
-
-/** Each message in turn, until the stream ends somehow. Never rejects. */
-async function forEach({ messages }: OpenStream, work: (message: Any) => Promise<void> | void): Promise<void> {
-    try {
-        for (let next = await messages.next(); !next.done; next = await messages.next()) await work(next.value);
-    } catch {
-        // The stream ends with the transfer, by whatever means; what went wrong is the transfer's to say.
-    }
+    const loop = async (): Promise<void> => {
+        for (let next = await messages.next(); !next.done; next = await messages.next()) {
+            const reply = await answer(next.value);
+            if (reply) await call.send(reply);
+        }
+    };
+    // It ends with the transfer; what went wrong is the transfer's to say.
+    return { id, done: loop().catch(() => undefined) };
 }

@@ -3,6 +3,7 @@
  * committed under its chain id, so that all images with the same layers share it.
  */
 import { randomBytes } from "node:crypto";
+import { labelBlob } from "../containerd/blobs";
 import type { Client } from "../containerd/client";
 import { ContainerdError, hasCode } from "../errors";
 import { UNCOMPRESSED, type Layer } from "./documents";
@@ -16,8 +17,6 @@ const TRIES = 5;
 
 /** Where layers are unpacked to, and on whose behalf. */
 export interface UnpackTarget {
-    /** The client that keeps other works of this process on the same node apart. */
-    turns: object;
     /** The client with the lease. */
     client: Client;
     lease: string;
@@ -55,7 +54,7 @@ export async function unpackedLayers(to: UnpackTarget, layers: readonly Layer[])
  * space), `Unsupported` for a compression that this containerd does not have.
  */
 export function unpackLayer(to: UnpackTarget, layer: Layer, parent: string): Promise<void> {
-    return inTurn(to.turns, `snapshot ${to.snapshotter} ${layer.chainId}`, async () => {
+    return inTurn(to.client, `snapshot ${to.snapshotter} ${layer.chainId}`, async () => {
         for (let attempt = 1; ; attempt++) {
             to.signal?.throwIfAborted();
             if (await hasSnapshot(to.client, to.snapshotter, layer.chainId)) return hold(to, layer.chainId);
@@ -108,10 +107,7 @@ async function apply(to: UnpackTarget, layer: Layer, parent: string): Promise<vo
         await client.snapshots.remove({ snapshotter, key }).catch(() => undefined);
         throw explained(error, layer);
     }
-    await client.content.update({
-        info: { digest: layer.descriptor.digest, labels: { [UNCOMPRESSED]: layer.diffId } },
-        update_mask: { paths: [`labels.${UNCOMPRESSED}`] },
-    });
+    await labelBlob(client, layer.descriptor.digest, { [UNCOMPRESSED]: layer.diffId });
 }
 
 /** Keeps a snapshot, and those below it, until the lease ends. */
@@ -124,19 +120,22 @@ async function hold(to: UnpackTarget, chainId: string): Promise<void> {
 
 /** containerd's words about a layer, made into what to do. */
 function explained(error: unknown, { descriptor }: Layer): unknown {
-    if (!(error instanceof ContainerdError) || hasCode(error, "AlreadyExists")) return error;
+    if (!(error instanceof ContainerdError) || error.code === "AlreadyExists") return error;
     const layer = `layer ${descriptor.digest}`;
     if (/no space left on device|disk quota exceeded/i.test(error.reason))
         return new ContainerdError("Failed", `no space left on the node for ${layer}: make room and try again`, {
             cause: error,
         });
-    if (/zstd/.test(descriptor.mediaType) && /unsupported|not supported|not implemented|no processor/i.test(error.reason))
+    if (
+        /zstd/.test(descriptor.mediaType) &&
+        /unsupported|not supported|not implemented|no processor/i.test(error.reason)
+    )
         return new ContainerdError(
             "Unsupported",
             `${layer} is compressed with zstd, which this containerd cannot unpack: use a newer one, or an image with gzip`,
             { cause: error },
         );
-    if (hasCode(error, "Failed", "Invalid"))
+    if (error.code === "Failed" || error.code === "Invalid")
         return new ContainerdError("Failed", `cannot unpack ${layer}: ${error.reason}`, { cause: error });
     return error;
 }

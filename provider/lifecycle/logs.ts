@@ -1,6 +1,6 @@
 /** The last words of a container, for error messages. */
 import type { Client } from "../containerd/client";
-import { readTree } from "../containerd/node-files";
+import { readFiles } from "../containerd/node-files";
 import { containerFolder, logFile } from "../node/folders";
 import { lastLines } from "../node/log-tail";
 
@@ -11,10 +11,8 @@ export async function lastLogLines(client: Client, name: string): Promise<string
     const file = logFile(containerFolder(client.namespace, name));
     const slash = file.lastIndexOf("/");
     try {
-        for await (const entry of readTree(client, file.slice(0, slash))) {
-            if (entry.path.endsWith(file.slice(slash + 1))) return lastLines(entry.content, LINES).join("\n");
-        }
-        return "";
+        const [current] = await readFiles(client, file.slice(0, slash), (path) => path === file.slice(slash + 1));
+        return current ? lastLines(current.content, LINES).join("\n") : "";
     } catch (error) {
         return `(its log could not be read: ${error instanceof Error ? error.message : String(error)})`;
     }

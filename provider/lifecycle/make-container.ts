@@ -121,7 +121,8 @@ async function bringImage(run: Run, client: Client, inputs: ContainerInputs): Pr
 /** The OCI spec for these inputs on this node. */
 export async function specOf(client: Client, inputs: ContainerInputs, image: ImageForContainer): Promise<Spec> {
     const folder = containerFolder(inputs.namespace, inputs.name);
-    const users = needsUsers(inputs, image.config) ? await readUsers(client, image) : undefined;
+    const snapshotter = await snapshotterFor(client, inputs.snapshotter);
+    const users = needsUsers(inputs, image.config) ? await readUsers(client, image, snapshotter) : undefined;
     const spec = buildSpec({ inputs, image: image.config, users, folder });
     return { ...spec, annotations: { ...spec.annotations, ...loggerAnnotations({ folder, log: inputs.log }) } };
 }

@@ -18,7 +18,7 @@ export const LOGGER_SCRIPT = `
 umask 027
 LC_ALL=C; export LC_ALL PATH
 
-# Networks will be made here, each command by "limited"; the reason of a failure is what it prints.
+# Networks will be made here, each command by "limited"; what it prints is the reason of a failure.
 ensure() { :; }
 limited() { limit=$1; shift; timeout -k 1 "$limit" "$@" </dev/null 3<&- 4<&- 5>&-; }
 
@@ -67,7 +67,9 @@ note_lost() {
 }
 
 write_files() {
+    exec 3<&- 4<&- 2>/dev/null
     trap 'exec cat >/dev/null' EXIT
+    limited 2 mkdir -p "$folder/log"
     lost= number=$max_files
     while [ -e "$log.$number" ]; do rm -f "$log.$number" || break; number=$((number + 1)); done
     while :; do
@@ -76,14 +78,13 @@ write_files() {
     trap - EXIT
 }
 
-# A reason is left in the bundle, where a hook can find it; the bundle's folder is new for each start.
-(ensure) >ensure.failed 2>&1 3<&- 4<&- 5>&- && rm -f ensure.failed
-[ "$driver" = none ] || limited 2 mkdir -p "$folder/log" 2>/dev/null
+# A hook can look for the mark and print the reason if it is missing; the bundle's folder is new for each start.
+(ensure) >ensure.log 2>&1 3<&- 4<&- 5>&- && echo >ensured
 exec 5>&-
 
 trap '' HUP INT TERM
 if [ "$driver" = none ]; then streams >/dev/null; exit 0; fi
-streams | write_files 3<&- 4<&- 2>/dev/null &
+streams | write_files &
 exec 3<&- 4<&-
 wait
 exit 0

@@ -56,7 +56,7 @@ async function gunzip(file: string): Promise<FileHandle> {
         const handle = await open(join(folder, "archive.tar"), "wx+", 0o600);
         await rm(folder, { recursive: true });
         try {
-            await pipeline(createReadStream(file), createGunzip(), handle.createWriteStream({ autoClose: false }));
+            await pipeline(createReadStream(file), createGunzip(), (chunks) => handle.writeFile(chunks));
         } catch (cause) {
             await handle.close();
             throw new ContainerdError("Invalid", `${file} is no image archive: its gzip is damaged, or not all of it`, {

@@ -161,7 +161,7 @@ export class RegistryClient {
         } catch (cause) {
             throw http.networkError(answer.url.host, cause);
         } finally {
-            answer.body.on("error", () => undefined).destroy();
+            answer.body.destroy();
         }
     }
 

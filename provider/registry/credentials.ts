@@ -158,11 +158,16 @@ function run(
     timeout: number,
 ): Promise<{ status: number | null; stdout: string }> {
     return new Promise((resolve, reject) => {
-        const child = spawn(program, ["get"], { env, stdio: ["pipe", "pipe", "ignore"] });
+        // In a process group of its own, so that what it starts ends with it.
+        const child = spawn(program, ["get"], { env, stdio: ["pipe", "pipe", "ignore"], detached: true });
         let stdout = "";
         const kill = (reason: ContainerdError): void => {
-            child.kill("SIGKILL");
-            // What the helper itself started may still hold the pipe.
+            clearTimeout(timer);
+            try {
+                if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+            } catch {
+                // It has ended by itself.
+            }
             child.stdout.destroy();
             reject(reason);
         };

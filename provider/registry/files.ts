@@ -5,7 +5,7 @@
 import type { FileHandle } from "node:fs/promises";
 import { open, realpath, stat } from "node:fs/promises";
 import { join, posix, relative, isAbsolute } from "node:path";
-import { extract } from "tar-stream";
+import { Readable } from "node:stream";
 import { ContainerdError } from "../errors";
 
 /** Read access to files below a root. */
@@ -120,20 +120,27 @@ export async function tarFiles(handle: FileHandle, name: string): Promise<Files>
 
 async function indexTar(handle: FileHandle, name: string): Promise<Map<string, Entry>> {
     const entries = new Map<string, Entry>();
+    // Loaded here: few programs read archives.
+    const { extract } = await import("tar-stream");
     const tar = extract();
-    const source = handle.createReadStream({ start: 0, autoClose: false, highWaterMark: chunkSize });
+    // Not a stream of the handle's own: that would keep the handle from closing.
+    const source = Readable.from(read(handle, 0, (await handle.stat()).size));
     source.on("error", (error) => tar.destroy(error));
     source.pipe(tar);
-    for await (const entry of tar) {
-        // tar-stream says where the content begins, though its types don't.
-        const header: typeof entry.header & { byteOffset?: number } = entry.header;
-        const path = inside(header.name, name);
-        if (header.type === "file" || header.type === "contiguous-file")
-            entries.set(path, { offset: header.byteOffset ?? Number.NaN, size: header.size ?? 0 });
-        else if (header.type === "symlink")
-            entries.set(path, { target: inside(posix.join(posix.dirname(path), header.linkname ?? ""), name) });
-        else if (header.type === "link") entries.set(path, { target: inside(header.linkname ?? "", name) });
-        entry.resume();
+    try {
+        for await (const entry of tar) {
+            // tar-stream says where the content begins, though its types don't.
+            const header: typeof entry.header & { byteOffset?: number } = entry.header;
+            const path = inside(header.name, name);
+            if (header.type === "file" || header.type === "contiguous-file")
+                entries.set(path, { offset: header.byteOffset ?? Number.NaN, size: header.size ?? 0 });
+            else if (header.type === "symlink")
+                entries.set(path, { target: linked(posix.dirname(path), header.linkname ?? "", name) });
+            else if (header.type === "link") entries.set(path, { target: inside(header.linkname ?? "", name) });
+            entry.resume();
+        }
+    } finally {
+        source.destroy();
     }
     return entries;
 }
@@ -149,6 +156,11 @@ async function* read(handle: FileHandle, start: number, length: number): AsyncGe
         position += bytesRead;
         yield buffer.subarray(0, bytesRead);
     }
+}
+
+/** Where a symbolic link in `folder` leads. Throws `Invalid` when that is out of the root. */
+function linked(folder: string, link: string, root: string): string {
+    return inside(posix.isAbsolute(link) ? link : posix.join(folder, link), root);
 }
 
 /** A path without `.` and `..`. Throws `Invalid` when it leaves the root. */

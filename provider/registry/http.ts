@@ -134,6 +134,8 @@ export class Http {
         } catch (cause) {
             throw networkError(url.host, cause);
         }
+        // Who reads the body sees its errors; one that is given up in the middle must not end the process.
+        answer.body.on("error", () => undefined);
         const headers = Object.fromEntries(
             Object.entries(answer.headers).map(([key, value]) => [key, Array.isArray(value) ? value[0] : value]),
         );

@@ -69,8 +69,8 @@ export function readBack(actual: Spec, expected: Spec, inputs: ContainerInputs):
 }
 
 /** The spec without annotations, and without what means the same as its absence: undefined, empty lists and objects. */
-function comparable({ annotations: _, ...spec }: Spec): Spec {
-    const pruned = prune(spec) as Partial<Spec>;
+function comparable(spec: Spec): Spec {
+    const pruned = prune({ ...spec, annotations: undefined }) as Partial<Spec>;
     return {
         ociVersion: "",
         root: { path: "" },

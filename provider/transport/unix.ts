@@ -24,10 +24,18 @@ export function unixTransport(node: string, socketPath: string): Transport {
                     socket.destroy();
                     fail(new ContainerdError("Unreachable", `${where} ${reason}`, { node, cause }));
                 };
-                const timer = setTimeout(() => refuse(`does not accept a connection within ${timeout / 1000} s`), timeout);
+                const timer = setTimeout(
+                    () => refuse(`does not accept a connection within ${timeout / 1000} s`),
+                    timeout,
+                );
                 const failed = (cause: NodeJS.ErrnoException) => {
                     clearTimeout(timer);
-                    refuse(cause.code === "ECONNREFUSED" ? "refuses the connection: nothing listens there" : `cannot be reached: ${cause.message}`, cause);
+                    refuse(
+                        cause.code === "ECONNREFUSED"
+                            ? "refuses the connection: nothing listens there"
+                            : `cannot be reached: ${cause.message}`,
+                        cause,
+                    );
                 };
                 open.add(socket);
                 socket.once("close", () => open.delete(socket));

@@ -53,18 +53,20 @@ export class LoggedContainer {
         ]);
         if (this.options.tty) {
             await this.worker.ctr("containers", "create", "--config", spec, this.name);
-            await this.startTask();
+            await this.withClient(async ({ tasks }) => {
+                await tasks.create({ container_id: this.name, stdout: LOG_URI, stderr: LOG_URI, terminal: true });
+                await tasks.start({ container_id: this.name });
+            });
             return;
         }
         await this.worker.ctr("run", "--detach", "--config", spec, "--log-uri", LOG_URI, ...labels, this.name);
     }
 
-    private async startTask(): Promise<void> {
+    private async withClient<T>(use: (client: Client) => Promise<T>): Promise<T> {
         const transport = unixTransport(this.worker.name, this.worker.address);
         const client = await Client.connect(transport, "default");
         try {
-            await client.tasks.create({ container_id: this.name, stdout: LOG_URI, stderr: LOG_URI, terminal: true });
-            await client.tasks.start({ container_id: this.name });
+            return await use(client);
         } finally {
             client.close();
             await transport.close();
@@ -114,9 +116,10 @@ export class LoggedContainer {
 
     /** Deletes the ended task and gives its exit status. */
     async delete(): Promise<number> {
-        const { code } = await this.worker.exec("ctr", ["tasks", "delete", this.name]);
+        // ctr doesn't tell the exit status.
+        const { exit_status } = await this.withClient(({ tasks }) => tasks.delete({ container_id: this.name }));
         await this.worker.ctr("containers", "delete", this.name);
-        return code ?? -1;
+        return exit_status;
     }
 
     /** Waits for its end and deletes it; gives the exit status. Its log is complete then. */

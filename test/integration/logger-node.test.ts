@@ -154,7 +154,9 @@ for (const version of ["1.6", "2"] as const) {
 
         it("keeps reading when any one of its parts is killed, so that the application goes on", async () => {
             const parts = 7;
-            const containers = Array.from({ length: parts }, () => new LoggedContainer(worker, TICKER));
+            // Small files, since a dd that has lost its parent would swallow what one of them holds.
+            const log = { maxSize: 100_000 };
+            const containers = Array.from({ length: parts }, () => new LoggedContainer(worker, TICKER, { log }));
             await Promise.all(
                 containers.map(async (container, part) => {
                     await container.start();
@@ -165,6 +167,11 @@ for (const version of ["1.6", "2"] as const) {
                     // More than a pipe holds, so that it would block or break if nobody read.
                     await writeFile(path.join(container.root, "flood"), "");
                     await until("the flood is written", () => exists(path.join(container.root, "flooded")));
+                    assert.equal(
+                        await readFile(path.join(container.root, "flooded"), "utf8"),
+                        "0\n",
+                        loggers[part]?.command,
+                    );
                     await ticksOn(container);
                     await stop(container);
                     assert.equal(await container.finish(), 0, `part ${part}, ${loggers[part]?.command}`);
@@ -237,6 +244,30 @@ for (const version of ["1.6", "2"] as const) {
             assert.equal(await container.finish(), 0);
             assert.equal(await container.read(), "fine\n");
             await worker.run("[ ! -e /run/taken-in ]");
+        });
+
+        it("keeps reading when it can't start processes any more", async () => {
+            const container = await started(TICKER);
+            await container.logs("tick 2");
+            const loggers = await container.loggers();
+            const pids = (name: string) => loggers.filter(({ command }) => command === name).map(({ pid }) => pid);
+            // The group is the worker's own, so it ends with it, even if this test doesn't.
+            const group = await worker.run(
+                `group=/sys/fs/cgroup/pids/$1; [ -d /sys/fs/cgroup/pids ] || group=/sys/fs/cgroup/$1
+                mkdir "$group"; shift
+                for pid in "$@"; do echo "$pid" >"$group/cgroup.procs"; done
+                echo 1 >"$group/pids.max"; echo "$group"`,
+                `no-room-${container.name}`,
+                ...pids("sh"),
+            );
+            await worker.run('kill -9 "$1"', pids("dd")[0] ?? "");
+            await writeFile(path.join(container.root, "flood"), "");
+            await until("the flood is written", () => exists(path.join(container.root, "flooded")));
+            assert.equal(await readFile(path.join(container.root, "flooded"), "utf8"), "0\n");
+            await stop(container);
+            assert.equal(await container.finish(), 0);
+            await until("the logger ends", async () => (await container.loggers()).length === 0);
+            await worker.run('rmdir "$1"', group.trim());
         });
 
         it("breaks the application's pipe, but doesn't block it, when all parts are killed at once", async () => {

@@ -93,12 +93,15 @@ describe("images: documents", () => {
         const arm = image(blobs, "arm64");
         const index = blobs.put(MediaType.ociIndex, { schemaVersion: 2, manifests: [arm] });
         for (const { digest } of [arm, index])
-            await assert.rejects(readDocuments(digest, "linux/amd64", "app:1", blobs.read), (error: ContainerdError) => {
-                assert.equal(error.code, "Unsupported");
-                assert.equal(error.property, "platform");
-                assert.match(error.message, /linux\/arm64/);
-                return true;
-            });
+            await assert.rejects(
+                readDocuments(digest, "linux/amd64", "app:1", blobs.read),
+                (error: ContainerdError) => {
+                    assert.equal(error.code, "Unsupported");
+                    assert.equal(error.property, "platform");
+                    assert.match(error.message, /linux\/arm64/);
+                    return true;
+                },
+            );
     });
 
     it("as many diff ids as layers, or it is broken", async () => {

@@ -20,10 +20,13 @@ describe("images: names", () => {
 
     it("claims are labels by uid", () => {
         const labels = { [BROUGHT]: "true", [claimLabel("u-1")]: "urn:a", [claimLabel("u-2")]: "urn:b", other: "x" };
-        assert.deepEqual([...claimsOf(labels)], [
-            ["u-1", "urn:a"],
-            ["u-2", "urn:b"],
-        ]);
+        assert.deepEqual(
+            [...claimsOf(labels)],
+            [
+                ["u-1", "urn:a"],
+                ["u-2", "urn:b"],
+            ],
+        );
         assert.equal(isBrought(labels), true);
         assert.equal(isBrought({ other: "x" }), false);
     });

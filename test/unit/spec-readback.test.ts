@@ -77,8 +77,8 @@ describe("spec: readBack", () => {
     });
 
     it("gives every argument back as it was given", () => {
-        const { files, secrets, args, network: _, ...rest } = FULL;
-        const plain: Partial<ContainerInputs> = { files, secrets, network: "none" };
+        const { files, secrets, args, network, ...rest } = FULL;
+        const plain: Partial<ContainerInputs> = { files, secrets, network };
         // Files and secrets are the same in both; and a spec cannot say where the entrypoint ends.
         const expected = { ...rest, entrypoint: [...(rest.entrypoint ?? []), ...(args ?? [])] };
         assert.deepEqual(readBack(build(FULL), build(plain), inputs(plain)), expected);

@@ -38,7 +38,8 @@ execFileSync(
 );
 
 // The files on top type what grpc-js's loadPackageDefinition returns: unused here, unlike those of messages and services.
-for (const entry of readdirSync(generated, { withFileTypes: true })) if (entry.isFile()) rmSync(join(generated, entry.name));
+for (const entry of readdirSync(generated, { withFileTypes: true }))
+    if (entry.isFile()) rmSync(join(generated, entry.name));
 
 const root = new protobuf.Root();
 root.resolvePath = (_origin, target) => (existsSync(join(protos, target)) ? join(protos, target) : target);

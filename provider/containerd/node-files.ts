@@ -1,0 +1,115 @@
+/**
+ * Files on a node through containerd alone, with no rights beyond the socket's and no shell: a tar in the content store is
+ * applied to a bind mount of a folder (write, remove), or made from one (read). Source: containerd's Content and Diff services.
+ */
+import { createHash, randomBytes } from "node:crypto";
+import { type Header, pack } from "tar-stream";
+import { writeBlob } from "./blobs";
+import type { Client } from "./client";
+import { withLease } from "./leases";
+import { collect, readMounts } from "./mount-files";
+
+const TAR = "application/vnd.oci.image.layer.v1.tar";
+/** Folders that are on every Linux machine; what we keep lies below one of them. */
+const BASES = ["/var/lib"];
+/** Says on leases what they are for; a killed provider's expire by themselves. */
+const OWNER = "files";
+/** Files are written in this time. Milliseconds. */
+const TIMEOUT = 120_000;
+
+/** A file to be written. */
+export interface FileToWrite {
+    /** Absolute, below the folder that is written to. */
+    path: string;
+    content: Uint8Array | string;
+    mode: number;
+    uid: number;
+    gid: number;
+}
+
+/**
+ * Writes files, and the folders above them: `folder` itself and what lies below are root's and 0700, 0755. A file that is
+ * there is replaced by a new one (a new inode), whole or not at all.
+ */
+export async function writeFiles(client: Client, folder: string, files: readonly FileToWrite[]): Promise<void> {
+    const { base, relative } = split(folder);
+    const tar = pack();
+    const parents = relative.split("/").map((_, index, all) => all.slice(0, index + 1).join("/"));
+    for (const parent of parents) tar.entry(directory(parent, parent === relative ? 0o700 : 0o755));
+    const below = new Set(files.flatMap(({ path }) => foldersBetween(folder, path)));
+    for (const path of [...below].sort()) tar.entry(directory(split(path).relative, 0o755));
+    for (const { path, content, mode, uid, gid } of files) {
+        tar.entry(
+            { name: split(path).relative, mode, uid, gid, type: "file", mtime: new Date(0) },
+            Buffer.from(content),
+        );
+    }
+    tar.finalize();
+    await apply(client, base, await collect(tar));
+}
+
+/** Removes a file or a folder with all in it; what is not there counts as removed. */
+export async function removeTree(client: Client, folder: string, path: string): Promise<void> {
+    const { base, relative } = split(`${folder}/${path}`);
+    const slash = relative.lastIndexOf("/");
+    const tar = pack();
+    // A layer says by such a file that something is gone: an image format's word, which the Diff service obeys anywhere.
+    const name = `${relative.slice(0, slash + 1)}.wh.${relative.slice(slash + 1)}`;
+    tar.entry({ name, mode: 0o600, type: "file", mtime: new Date(0) }, "");
+    tar.finalize();
+    await apply(client, base, await collect(tar));
+}
+
+/** A file that was read. */
+export interface FileRead {
+    /** Relative to the folder that was read. */
+    path: string;
+    header: Header;
+    content: Buffer;
+}
+
+/**
+ * Files of a folder with their contents; with `wanted`, only those whose path it likes. A folder that is not there has none.
+ */
+export async function readFiles(
+    client: Client,
+    folder: string,
+    wanted: (path: string) => boolean = () => true,
+): Promise<FileRead[]> {
+    const found: FileRead[] = [];
+    const mounts = [{ type: "bind", source: folder, options: ["rbind", "ro"] }];
+    for await (const { header, content } of readMounts(client, mounts)) {
+        const path = header.name.replace(/^\.?\//, "");
+        if (header.type !== "directory" && wanted(path)) found.push({ path, header, content: await collect(content) });
+    }
+    return found;
+}
+
+async function apply(client: Client, base: string, tar: Buffer): Promise<void> {
+    const digest = `sha256:${createHash("sha256").update(tar).digest("hex")}`;
+    await withLease(client, { owner: OWNER }, async (leased) => {
+        const ref = `pulumi-containerd-write-${randomBytes(8).toString("hex")}`;
+        await writeBlob(leased, { ref, digest, size: tar.byteLength }, async function* (offset) {
+            yield tar.subarray(offset);
+        });
+        const mounts = [{ type: "bind", source: base, options: ["rbind", "rw"] }];
+        const descriptor = { media_type: TAR, digest, size: String(tar.byteLength) };
+        await leased.diff.apply({ diff: descriptor, mounts }, { timeout: TIMEOUT });
+    });
+}
+
+/** The folder that surely exists, and the path below it. */
+function split(path: string): { base: string; relative: string } {
+    const base = BASES.find((candidate) => path.startsWith(`${candidate}/`)) ?? "/";
+    return { base, relative: path.slice(base === "/" ? 1 : base.length + 1) };
+}
+
+function directory(name: string, mode: number): Partial<Header> & { name: string } {
+    return { name: `${name}/`, mode, uid: 0, gid: 0, type: "directory", mtime: new Date(0) };
+}
+
+/** The folders below `folder` that lead to a file. */
+function foldersBetween(folder: string, path: string): string[] {
+    const parts = path.slice(folder.length + 1).split("/");
+    return parts.slice(0, -1).map((_, index) => `${folder}/${parts.slice(0, index + 1).join("/")}`);
+}
