@@ -13,7 +13,8 @@ const PULSE = 15_000;
 const LAST_LINES = 25;
 
 export function say(text) {
-    process.stdout.write(`setup: ${text}\n`);
+    // Not on stdout: what a program of the playground prints there may be read by another.
+    process.stderr.write(`setup: ${text}\n`);
 }
 
 /** Runs a command to its end and gives its exit status and output; rejects when it cannot be started. */

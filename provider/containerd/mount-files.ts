@@ -18,7 +18,7 @@ const TIMEOUT = 120_000;
 /** An entry of the tar. `content` is to be read, or left alone, before the next entry is asked for. */
 export interface MountEntry {
     header: Header;
-    content: AsyncIterable<Uint8Array>;
+    content: AsyncIterable<unknown>;
 }
 
 /**
@@ -36,7 +36,7 @@ export async function* readMounts(client: Client, mounts: Mount[]): AsyncGenerat
         reading.pipe(unpacking);
         try {
             for await (const entry of unpacking) {
-                yield { header: entry.header, content: entry as AsyncIterable<Uint8Array> };
+                yield { header: entry.header, content: entry };
                 entry.resume();
             }
         } finally {
@@ -63,9 +63,9 @@ async function pack(client: Client, mounts: Mount[]): Promise<string | undefined
     }
 }
 
-/** All bytes of a stream. */
-export async function collect(stream: AsyncIterable<Uint8Array>): Promise<Buffer> {
+/** All bytes of a stream (tar-stream's types do not say that its streams give bytes). */
+export async function collect(stream: AsyncIterable<unknown>): Promise<Buffer> {
     const parts: Uint8Array[] = [];
-    for await (const part of stream) parts.push(part);
+    for await (const part of stream) parts.push(part as Uint8Array);
     return Buffer.concat(parts);
 }

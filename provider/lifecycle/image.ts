@@ -170,7 +170,7 @@ async function bring(run: Run, inputs: ImageInputs & { pinned: string }): Promis
             snapshotter,
             source,
             labels,
-            registry: inputs.archive ?? inputs.layout ? undefined : registryAccess(run, parsed.registry, inputs.auth),
+            registry: inputs.archive ?? inputs.layout ? undefined : await registryAccess(run, parsed.registry, inputs.auth),
             claim: { uid, owner },
             pull: inputs.pull === "never" && !inputs.archive && !inputs.layout ? "never" : "missing",
             onProgress: (progress) => run.report.progress(owner, formatProgress(progress)),

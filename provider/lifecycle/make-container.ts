@@ -16,7 +16,7 @@ import { parseReference } from "../registry/reference";
 import { buildSpec } from "../spec/build";
 import { filePaths } from "../spec/files";
 import type { ContainerInputs } from "../spec/inputs";
-import { linuxResources } from "../spec/resources";
+import { linuxResources, updatedResources } from "../spec/resources";
 import type { Spec } from "../spec/types";
 import { needsUsers } from "../spec/user";
 import { isDeepStrictEqual } from "node:util";
@@ -104,7 +104,7 @@ async function bringImage(run: Run, client: Client, inputs: ContainerInputs): Pr
             digest,
             snapshotter: inputs.snapshotter,
             source,
-            registry: registryAccess(run, reference.registry),
+            registry: await registryAccess(run, reference.registry),
             claim: { uid, owner },
             pull: "missing",
             onProgress: (progress) => run.report.progress(owner, formatProgress(progress)),
@@ -174,9 +174,9 @@ export function needsRestart(olds: ContainerInputs, news: ContainerInputs): bool
 }
 
 async function updateLimits(client: Client, olds: ContainerInputs, news: ContainerInputs): Promise<void> {
-    const [before, after] = [linuxResources(olds), linuxResources(news)];
-    if (isDeepStrictEqual(before, after)) return;
-    await client.tasks.update({ container_id: news.name, resources: any(RESOURCES_TYPE, after) });
+    if (isDeepStrictEqual(linuxResources(olds), linuxResources(news))) return;
+    const resources = any(RESOURCES_TYPE, updatedResources(olds, news));
+    await client.tasks.update({ container_id: news.name, resources });
 }
 
 async function restart(client: Client, name: string): Promise<void> {

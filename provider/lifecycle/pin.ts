@@ -1,9 +1,8 @@
 /** Which digest a reference means in this run: decided in `check`, so that a preview shows what `up` will do. */
 import { ContainerdError, hasCode } from "../errors";
 import type { RegistryAccess } from "../images/transfer";
-import { RegistryClient } from "../registry/client";
-import { withCredentials } from "../registry/config";
-import { parseReference, type Reference } from "../registry/reference";
+import { dockerCredentials } from "../registry/credentials";
+import { parseReference, Reference } from "../registry/reference";
 import { archiveSource, type ImageSource, layoutSource, registrySource } from "../registry/source";
 import type { Run } from "./run";
 
@@ -71,15 +70,14 @@ function lookUp(run: Run, request: PinRequest): Promise<string> {
 /** Opens what an image is made from. Whoever opens it closes it. */
 export async function openSource(run: Run, reference: Reference, { archive, layout, auth }: Origin): Promise<ImageSource> {
     try {
-        if (archive !== undefined) return await archiveSource(archive);
-        if (layout !== undefined) return await layoutSource(layout);
+        const options = { reference: new Reference(reference.registry, reference.repository, reference.tag, undefined).toString() };
+        if (archive !== undefined) return await archiveSource(archive, options);
+        if (layout !== undefined) return await layoutSource(layout, options);
     } catch (error) {
         throw ContainerdError.from(error, { property: archive !== undefined ? "archive" : "layout" });
     }
-    const client = auth
-        ? new RegistryClient({ registries: withCredentials(run.settings.registries, reference.registry, auth) })
-        : run.registries;
-    return registrySource(reference, { client });
+    if (auth) return registrySource(reference, { credentials: auth, registries: run.settings.registries });
+    return registrySource(reference, { client: run.registries });
 }
 
 /** The reference in a text. Throws `Invalid` for that argument. */
@@ -91,8 +89,14 @@ export function referenceOf(text: string, property: string): Reference {
     }
 }
 
-/** What the node needs to know to pull by itself. */
-export function registryAccess(run: Run, registry: string, auth?: Origin["auth"]): RegistryAccess {
-    const { mirrors, insecure, username, password } = run.settings.registries[registry] ?? {};
-    return { mirrors, insecure, username, password, ...auth };
+/** What the node needs to know to pull by itself; undefined where it could not, and everything has to go through us. */
+export async function registryAccess(run: Run, registry: string, auth?: Origin["auth"]): Promise<RegistryAccess | undefined> {
+    const { mirrors, insecure, ca, username, password } = run.settings.registries[registry] ?? {};
+    if (ca !== undefined) return undefined;
+    const configured = username !== undefined && password !== undefined ? { username, password } : undefined;
+    const docker = auth ?? configured ? undefined : await run.once(`login ${registry}`, () => dockerCredentials(registry));
+    // Tokens of Docker's config are for us alone to exchange: containerd takes user and password.
+    const plain = docker && !docker.identityToken && !docker.registryToken ? docker : undefined;
+    const login = auth ?? configured ?? plain;
+    return { mirrors, insecure, username: login?.username, password: login?.password };
 }

@@ -156,7 +156,8 @@ export async function exited(client: Client, name: string, timeout: number): Pro
     }
 }
 
-async function removeTask(client: Client, name: string): Promise<void> {
+/** Removes what is left of a process that ended; its log is complete then. */
+export async function removeTask(client: Client, name: string): Promise<void> {
     try {
         await client.tasks.delete({ container_id: name }, { timeout: CREATE_TIMEOUT });
     } catch (error) {

@@ -12,7 +12,7 @@ import { type Failure, type Lifecycle, NotReady } from "./lifecycle";
 import { lastLogLines, withLog } from "./logs";
 import { parseId } from "./names";
 import { LABEL } from "./ownership";
-import { exited, processState, setLabels, startProcess, stopOf, stopProcess } from "./process";
+import { exited, processState, removeTask, setLabels, startProcess, stopOf, stopProcess } from "./process";
 import { assertRestartable, hasRestartLabels, RESTART_LABELS, restartLabels } from "./restart";
 import type { Run } from "./run";
 import { isUnknown } from "./unknown";
@@ -248,6 +248,8 @@ async function runOnce(client: Client, name: string, inputs: TaskInputs): Promis
 /** The error with the last lines of the log. */
 async function toldWithLog(client: Client, name: string, error: unknown, node: string): Promise<ContainerdError> {
     const told = ContainerdError.from(error, { node });
+    // The shim holds the log's pipes until the task is removed: only then the last line is sure to be there.
+    if ((await processState(client, name))?.status === "stopped") await removeTask(client, name);
     const log = await lastLogLines(client, name);
     return new ContainerdError(told.code, withLog(told.reason, log), { node, property: told.property, cause: told });
 }

@@ -55,7 +55,7 @@ export async function* sized(
     yield* files.stream(path, offset);
 }
 
-/** The entry whose name is asked for; the only one where there is one. Throws `Invalid` with the names that there are. */
+/** The only entry, whatever its name; of several, the one whose name is asked for. Throws `Invalid` with the names that there are. */
 export function chooseByName<T>(
     entries: T[],
     namesOf: (entry: T) => string[],
@@ -63,7 +63,9 @@ export function chooseByName<T>(
     where: string,
 ): T {
     const found =
-        wanted === undefined ? entries : entries.filter((entry) => namesOf(entry).some((name) => same(name, wanted)));
+        wanted === undefined || entries.length === 1
+            ? entries
+            : entries.filter((entry) => namesOf(entry).some((name) => same(name, wanted)));
     if (found.length === 1) return found[0]!;
     const names = entries.flatMap(namesOf);
     const there = names.length > 0 ? `there are ${names.join(", ")}` : `its ${entries.length} images have no names`;
