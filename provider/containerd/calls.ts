@@ -88,6 +88,7 @@ async function prepare(call: Call) {
         const client = await call.channel.ready(metadata);
         return { client, metadata, deadline: timeout === Infinity ? Infinity : Date.now() + timeout };
     } catch (thrown) {
+        if (thrown instanceof ContainerdError) throw thrown.with(call.context);
         const details = thrown instanceof Error ? thrown.message : String(thrown);
         throw fromGrpc({ code: 14 /* UNAVAILABLE */, details }, call.context, thrown);
     }

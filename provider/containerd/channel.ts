@@ -5,6 +5,7 @@
  */
 import { connect } from "node:net";
 import { Client as GrpcClient, connectivityState, credentials, Metadata, type ChannelOptions } from "@grpc/grpc-js";
+import { ContainerdError } from "../errors";
 import type { Transport } from "../transport/transport";
 
 const OPTIONS: ChannelOptions = {
@@ -57,7 +58,7 @@ export class Channel {
 
     /** One user less; the last one closes the connection. */
     release(): void {
-        if (--this.#users > 0) return;
+        if (--this.#users !== 0) return;
         this.#onUnused();
         this.#client.close();
     }
@@ -69,6 +70,9 @@ export class Channel {
      * @param metadata of the call: it is told to wait for the connection where the socket is there again.
      */
     async ready(metadata: Metadata): Promise<GrpcClient> {
+        // Asking a closed channel for its state would open it again.
+        if (this.#users <= 0)
+            throw new ContainerdError("Failed", "the connection to containerd was closed before this call");
         if (this.#client.getChannel().getConnectivityState(true) === connectivityState.TRANSIENT_FAILURE) {
             await probe(this.address);
             metadata.setOptions({ waitForReady: true });

@@ -221,8 +221,19 @@ async function start(client: Client, name: string): Promise<void> {
     try {
         await startProcess(client, name);
     } catch (error) {
-        throw hasCode(error, "Failed") ? await toldWithLog(client, name, error, client.node) : error;
+        const told = ContainerdError.from(error, { node: client.node });
+        throw new ContainerdError(told.code, startProblem(told.reason), { node: told.node, cause: error });
     }
+}
+
+/** What the runtime says of a start that failed, with what to do about it where that is known. Pure. */
+export function startProblem(said: string): string {
+    const command = /exec: "([^"]*)": (?:stat |executable file not found|permission denied)/.exec(said)?.[1];
+    if (command === undefined) return said;
+    const what = said.includes("permission denied")
+        ? `the command ${command} may not be executed in the image (its mode, or it is a folder)`
+        : `there is no command ${command} in the image`;
+    return `${what}: see the Container's \`entrypoint\` and \`args\`, and what the image itself starts. The runtime says: ${said}`;
 }
 
 /** A process that ended at once was a failure, unless that is what it should do. */
