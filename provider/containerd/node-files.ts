@@ -6,6 +6,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { type Header, pack } from "tar-stream";
 import { writeBlob } from "./blobs";
 import type { Client } from "./client";
+import type { Mount } from "./generated/containerd/types/Mount";
 import { withLease } from "./leases";
 import { collect, readMounts } from "./mount-files";
 
@@ -85,14 +86,18 @@ export async function readFiles(
     return found;
 }
 
-async function apply(client: Client, base: string, tar: Buffer): Promise<void> {
+function apply(client: Client, base: string, tar: Buffer): Promise<void> {
+    return applyTar(client, [{ type: "bind", source: base, options: ["rbind", "rw"] }], tar);
+}
+
+/** Unpacks a tar onto mounts. It may hold secrets: it is in the content store only for that moment. */
+export async function applyTar(client: Client, mounts: Mount[], tar: Buffer): Promise<void> {
     const digest = `sha256:${createHash("sha256").update(tar).digest("hex")}`;
     await withLease(client, { owner: OWNER }, async (leased) => {
         const ref = `pulumi-containerd-write-${randomBytes(8).toString("hex")}`;
         await writeBlob(leased, { ref, digest, size: tar.byteLength }, async function* (offset) {
             yield tar.subarray(offset);
         });
-        const mounts = [{ type: "bind", source: base, options: ["rbind", "rw"] }];
         const descriptor = { media_type: TAR, digest, size: String(tar.byteLength) };
         await leased.diff.apply({ diff: descriptor, mounts }, { timeout: TIMEOUT });
     });

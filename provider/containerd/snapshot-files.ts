@@ -1,24 +1,28 @@
 /**
  * Reads a few files of an image or a container, like `/etc/passwd`, without a process and without packing its whole root file
- * system. On overlayfs it packs one folder of one layer, from the top down, until the files are found: some milliseconds,
- * whatever the image's size. Elsewhere (native: a bind mount) it packs that folder of the snapshot.
+ * system: a layer of ours on top hides the folders that are large and not asked for, and the Diff service packs the rest.
+ * The kernel says what is seen through the layers; whiteouts and opaque folders are its business.
  */
 import { randomBytes } from "node:crypto";
 import { posix } from "node:path";
+import { pack } from "tar-stream";
 import { hasCode } from "../errors";
 import type { Client } from "./client";
-import type { Mount, Mount__Output } from "./generated/containerd/types/Mount";
 import { nodeFacts } from "./facts";
+import type { Mount, Mount__Output } from "./generated/containerd/types/Mount";
 import { withLease } from "./leases";
 import { collect, readMounts } from "./mount-files";
+import { applyTar } from "./node-files";
 
 /** Symbolic links followed for one file. */
 const LINKS = 8;
-/** Bytes of a file that are read; what is larger is no passwd or group file, and is cut. */
+/** Bytes of a file that are kept; what is larger is no passwd or group file. */
 const LIMIT = 4 << 20;
-
-/** What is found under a name in a folder. */
-type Found = { kind: "file"; content: Buffer } | { kind: "link"; to: string } | { kind: "gone" };
+/** What lies at the top of images and may be large. A name that is missing here costs time, nothing else. */
+const HIDDEN = (
+    "bin boot data dev etc home lib lib32 lib64 libx32 media mnt nix opt proc root run sbin srv sys tmp usr var " +
+    "app application apps code dist go node_modules public server src static workspace www"
+).split(" ");
 
 /**
  * The texts of `/etc/passwd` and `/etc/group` of an image that is unpacked; "" where it has none. Read once for each image
@@ -62,7 +66,7 @@ export async function readImageFiles(
         const where = snapshotter ?? (await snapshotterOf(leased, chainId));
         const { mounts } = await leased.snapshots.view({ snapshotter: where, key, parent: chainId });
         try {
-            return await readSnapshotFiles(leased, mounts, paths);
+            return await readSnapshotFiles(leased, where, mounts, paths);
         } finally {
             // The lease's end would do; but a parent with a child can't be removed, so not a moment longer than needed.
             await leased.snapshots.remove({ snapshotter: where, key });
@@ -86,95 +90,99 @@ async function snapshotterOf(client: Client, name: string): Promise<string> {
 
 /**
  * Files below the mounts of a snapshot (what `Snapshots.Mounts`, `View` or `Prepare` gave), by absolute path; those that are
- * not there are not in the result. Symbolic links are followed within the snapshot where the last part of a path is one.
+ * not there are not in the result. Symbolic links are followed within the snapshot.
+ *
+ * @param snapshotter the snapshot's, which makes the layer of ours.
  */
 export async function readSnapshotFiles(
     client: Client,
+    snapshotter: string,
     mounts: readonly Mount__Output[],
     paths: readonly string[],
 ): Promise<Map<string, Buffer>> {
     const files = new Map<string, Buffer>();
-    // Which file each path leads to, so far.
+    // Which file each path leads to, as far as is known.
     let wanted = new Map(paths.map((path) => [path, posix.normalize(path)]));
     for (let round = 0; wanted.size > 0 && round <= LINKS; round++) {
+        const seen = await look(client, snapshotter, mounts, new Set(wanted.values()));
         const next = new Map<string, string>();
-        const folders = new Set([...wanted.values()].map((path) => posix.dirname(path)));
-        for (const folder of folders) {
-            const here = [...wanted].filter(([, target]) => posix.dirname(target) === folder);
-            const found = await readFolder(
-                client,
-                mounts,
-                folder.slice(1),
-                new Set(here.map(([, target]) => posix.basename(target))),
-            );
-            for (const [path, target] of here) {
-                const entry = found.get(posix.basename(target));
-                if (entry?.kind === "file") files.set(path, entry.content);
-                if (entry?.kind === "link") next.set(path, posix.resolve("/", folder, entry.to));
-            }
+        for (const [path, target] of wanted) {
+            const end = follow(target, seen.links);
+            const content = seen.files.get(end);
+            if (content) files.set(path, content);
+            else if (end !== target) next.set(path, end);
         }
         wanted = next;
     }
     return files;
 }
 
-/** Some entries of one folder. */
-async function readFolder(
-    client: Client,
-    mounts: readonly Mount__Output[],
-    folder: string,
-    names: ReadonlySet<string>,
-): Promise<Map<string, Found>> {
-    const layers = layersOf(mounts);
-    // A file system of its own kind (btrfs, zfs, a block device): no folder of it can be mounted, so all is packed.
-    if (layers === undefined) return readNamed(client, [...mounts], folder, names);
-
-    const withFolder: string[] = [];
-    let found = new Map<string, Found>();
-    for (const layer of layers) {
-        const path = posix.join(layer, folder);
-        const entries = await readNamed(client, [bind(path)], "", names);
-        if (!entries.has("")) continue;
-        withFolder.push(path);
-        found = new Map([...entries, ...found]);
-        if ([...names].every((name) => found.has(name))) break;
-    }
-    // The kernel says what of several layers is seen: one may have made the folder anew (an opaque one hides those below).
-    if (withFolder.length > 1) {
-        const options = ["ro", `lowerdir=${withFolder.join(":")}`];
-        return readNamed(client, [{ type: "overlay", source: "overlay", options }], "", names);
-    }
-    return found;
+/** What a look at a snapshot has found, by absolute path. */
+interface Seen {
+    files: Map<string, Buffer>;
+    links: Map<string, string>;
 }
 
-/** The named entries of a folder below the mounts; also "", the root of the mounts itself, where there is something to mount. */
-async function readNamed(
+/** Packs what lies at and around some files, and keeps those files and all links. */
+async function look(
     client: Client,
-    mounts: Mount[],
-    folder: string,
-    names: ReadonlySet<string>,
-): Promise<Map<string, Found>> {
-    const found = new Map<string, Found>();
-    const links: [string, string][] = [];
-    const prefix = folder && `${folder}/`;
+    snapshotter: string,
+    mounts: readonly Mount__Output[],
+    wanted: ReadonlySet<string>,
+): Promise<Seen> {
+    const layers = layersOf(mounts);
+    if (!layers) return readEntries(client, [...mounts], wanted);
+    return withLease(client, { owner: "files" }, async (leased) => {
+        const shown = new Set([...wanted].map((path) => path.split("/")[1] ?? ""));
+        const layer = await hidingLayer(leased, snapshotter, shown);
+        const options = ["ro", `lowerdir=${[layer, ...layers].join(":")}`];
+        try {
+            return await readEntries(leased, [{ type: "overlay", source: "overlay", options }], wanted);
+        } catch (thrown) {
+            // A kernel or file system that can't do it: slower, and as right.
+            if (!hasCode(thrown, "Failed")) throw thrown;
+            return readEntries(leased, [...mounts], wanted);
+        }
+    });
+}
+
+/** A layer of overlayfs that hides all usual folders but those to be shown; its path. The lease keeps it, and ends it. */
+async function hidingLayer(client: Client, snapshotter: string, shown: ReadonlySet<string>): Promise<string> {
+    const key = `pulumi-containerd-hide-${randomBytes(8).toString("hex")}`;
+    const { mounts } = await client.snapshots.prepare({ snapshotter, key });
+    const tar = pack();
+    for (const name of HIDDEN) {
+        // overlayfs' own mark for what is gone: a character device 0:0.
+        if (!shown.has(name))
+            tar.entry({ name, type: "character-device", devmajor: 0, devminor: 0, mode: 0, mtime: new Date(0) });
+    }
+    tar.finalize();
+    await applyTar(client, mounts, await collect(tar));
+    return mounts[0]?.source ?? "";
+}
+
+async function readEntries(client: Client, mounts: Mount[], wanted: ReadonlySet<string>): Promise<Seen> {
+    const seen: Seen = { files: new Map(), links: new Map() };
     for await (const { header, content } of readMounts(client, mounts)) {
-        found.set("", { kind: "gone" });
-        const path = header.name.replace(/^\.?\//, "");
-        const name = path.slice(prefix.length);
-        if (!path.startsWith(prefix) || !names.has(name)) continue;
-        if (header.type === "file")
-            found.set(name, { kind: "file", content: (await collect(content)).subarray(0, LIMIT) });
-        else if (header.type === "symlink") found.set(name, { kind: "link", to: header.linkname ?? "" });
-        else if (header.type === "link") links.push([name, header.linkname ?? ""]);
-        // overlayfs marks what is removed by a character device 0:0.
-        else found.set(name, { kind: "gone" });
+        const path = posix.resolve("/", header.name);
+        if (header.type === "symlink")
+            seen.links.set(path, posix.resolve("/", posix.dirname(path), header.linkname ?? ""));
+        else if (header.type === "link") seen.links.set(path, posix.resolve("/", header.linkname ?? ""));
+        else if (header.type === "file" && wanted.has(path))
+            seen.files.set(path, (await collect(content)).subarray(0, LIMIT));
     }
-    // A hard link to another one of the named files, which came earlier in the tar.
-    for (const [name, to] of links) {
-        const target = found.get(to.replace(/^\.?\//, "").slice(prefix.length));
-        if (target) found.set(name, target);
+    return seen;
+}
+
+/** Where a path leads through links; as far as they go, and not in circles. */
+export function follow(path: string, links: ReadonlyMap<string, string>): string {
+    for (let round = 0; round <= LINKS; round++) {
+        const parts = path.split("/");
+        const at = parts.findIndex((_, index) => index > 0 && links.has(parts.slice(0, index + 1).join("/")));
+        if (at < 0) return path;
+        path = posix.join(links.get(parts.slice(0, at + 1).join("/")) ?? "/", ...parts.slice(at + 1));
     }
-    return found;
+    return path;
 }
 
 /** The folders of a snapshot's layers, top first; undefined where it is neither overlayfs nor a bind mount. */
@@ -186,8 +194,4 @@ export function layersOf(mounts: readonly Pick<Mount__Output, "type" | "source" 
     const option = (name: string) => mount.options.find((text) => text.startsWith(`${name}=`))?.slice(name.length + 1);
     const upper = option("upperdir");
     return [...(upper === undefined ? [] : [upper]), ...(option("lowerdir")?.split(":") ?? [])];
-}
-
-function bind(source: string): Mount {
-    return { type: "bind", source, options: ["rbind", "ro"] };
 }

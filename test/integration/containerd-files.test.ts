@@ -318,6 +318,12 @@ for (const version of ["1.6", "2"] as const) {
                     "far\n",
                     undefined,
                 ],
+                [
+                    "/etc a link that would lead out",
+                    ["mkdir -p $1/else; echo here > $1/else/passwd; ln -s /else $1/etc"],
+                    "here\n",
+                    undefined,
+                ],
                 ["a hard link", [base, "ln -f $1/etc/group $1/etc/passwd"], "root:x:0:\n", "root:x:0:\n"],
             ];
             for (const snapshotter of ["overlayfs", "native"]) {
@@ -344,7 +350,11 @@ for (const version of ["1.6", "2"] as const) {
                 });
                 const mount = (await worker.ctr("-n", "files-test", "snapshots", "mounts", "/mnt", "own")).trim();
                 await worker.run(`${mount} && echo changed > /mnt/etc/passwd; umount /mnt`);
-                const files = await readSnapshotFiles(client, mounts, ["/etc/passwd", "/etc/group", "/etc/shadow"]);
+                const files = await readSnapshotFiles(client, "overlayfs", mounts, [
+                    "/etc/passwd",
+                    "/etc/group",
+                    "/etc/shadow",
+                ]);
                 assert.deepEqual([...files].map(([path, content]) => [path, content.toString()]).sort(), [
                     ["/etc/group", "root:x:0:\n"],
                     ["/etc/passwd", "changed\n"],
