@@ -3,6 +3,7 @@
  * applied to a bind mount of a folder (write, remove), or made from one (read). Source: containerd's Content and Diff services.
  */
 import { createHash, randomBytes } from "node:crypto";
+import { posix } from "node:path";
 import { type Header, pack } from "tar-stream";
 import { writeBlob } from "./blobs";
 import type { Client } from "./client";
@@ -11,8 +12,6 @@ import { withLease } from "./leases";
 import { collect, readMounts } from "./mount-files";
 
 const TAR = "application/vnd.oci.image.layer.v1.tar";
-/** Folders that are on every Linux machine; what we keep lies below one of them. */
-const BASES = ["/var/lib"];
 /** Says on leases what they are for; a killed provider's expire by themselves. */
 const OWNER = "files";
 /** Files are written in this time. Milliseconds. */
@@ -33,32 +32,68 @@ export interface FileToWrite {
  * there is replaced by a new one (a new inode), whole or not at all.
  */
 export async function writeFiles(client: Client, folder: string, files: readonly FileToWrite[]): Promise<void> {
-    const { base, relative } = split(folder);
+    const base = posix.dirname(folder);
     const tar = pack();
-    const parents = relative.split("/").map((_, index, all) => all.slice(0, index + 1).join("/"));
-    for (const parent of parents) tar.entry(directory(parent, parent === relative ? 0o700 : 0o755));
+    tar.entry(directory(posix.basename(folder), 0o700));
     const below = new Set(files.flatMap(({ path }) => foldersBetween(folder, path)));
-    for (const path of [...below].sort()) tar.entry(directory(split(path).relative, 0o755));
+    for (const path of [...below].sort()) tar.entry(directory(posix.relative(base, path), 0o755));
     for (const { path, content, mode, uid, gid } of files) {
-        tar.entry(
-            { name: split(path).relative, mode, uid, gid, type: "file", mtime: new Date(0) },
-            Buffer.from(content),
-        );
+        const name = posix.relative(base, path);
+        tar.entry({ name, mode, uid, gid, type: "file", mtime: new Date(0) }, Buffer.from(content));
     }
     tar.finalize();
-    await apply(client, base, await collect(tar));
+    await applyBelow(client, base, await collect(tar));
 }
 
 /** Removes a file or a folder with all in it; what is not there counts as removed. */
 export async function removeTree(client: Client, folder: string, path: string): Promise<void> {
-    const { base, relative } = split(`${folder}/${path}`);
-    const slash = relative.lastIndexOf("/");
     const tar = pack();
     // A layer says by such a file that something is gone: an image format's word, which the Diff service obeys anywhere.
-    const name = `${relative.slice(0, slash + 1)}.wh.${relative.slice(slash + 1)}`;
+    const name = posix.join(posix.dirname(path), `.wh.${posix.basename(path)}`);
     tar.entry({ name, mode: 0o600, type: "file", mtime: new Date(0) }, "");
     tar.finalize();
-    await apply(client, base, await collect(tar));
+    try {
+        await apply(client, folder, await collect(tar));
+    } catch (error) {
+        if (!isMissing(error)) throw error;
+    }
+}
+
+const making = new WeakMap<object, Map<string, Promise<void>>>();
+
+/**
+ * Makes a folder of root's, once a connection. Once, because a mount of the folder above it (`/var/lib`) shows containerd's own
+ * temporary mounts too: two such at a time hold each other, and neither can be unmounted.
+ */
+function makeFolder(client: Client, folder: string): Promise<void> {
+    let known = making.get(client.connection);
+    if (!known) making.set(client.connection, (known = new Map()));
+    const made = known.get(folder);
+    if (made) return made;
+    const tar = pack();
+    tar.entry(directory(posix.basename(folder), 0o755));
+    tar.finalize();
+    const work = collect(tar).then((bytes) => applyBelow(client, posix.dirname(folder), bytes));
+    known.set(folder, work);
+    // It may be gone again when the next one asks.
+    work.catch(() => undefined).finally(() => known.delete(folder));
+    return work;
+}
+
+/** Unpacks a tar in a folder, which is made where it is missing. */
+async function applyBelow(client: Client, folder: string, tar: Buffer): Promise<void> {
+    try {
+        await apply(client, folder, tar);
+    } catch (error) {
+        if (!isMissing(error) || folder === "/") throw error;
+        await makeFolder(client, folder);
+        await apply(client, folder, tar);
+    }
+}
+
+/** Whether a folder to be mounted is not there. */
+function isMissing(error: unknown): boolean {
+    return error instanceof Error && /no such file or directory/.test(error.message);
 }
 
 /** A file that was read. */
@@ -86,8 +121,9 @@ export async function readFiles(
     return found;
 }
 
-function apply(client: Client, base: string, tar: Buffer): Promise<void> {
-    return applyTar(client, [{ type: "bind", source: base, options: ["rbind", "rw"] }], tar);
+/** A bind without what is mounted below, see `makeFolder`. */
+function apply(client: Client, folder: string, tar: Buffer): Promise<void> {
+    return applyTar(client, [{ type: "bind", source: folder, options: ["bind", "rw"] }], tar);
 }
 
 /** Unpacks a tar onto mounts. It may hold secrets: it is in the content store only for that moment. */
@@ -101,12 +137,6 @@ export async function applyTar(client: Client, mounts: Mount[], tar: Buffer): Pr
         const descriptor = { media_type: TAR, digest, size: String(tar.byteLength) };
         await leased.diff.apply({ diff: descriptor, mounts }, { timeout: TIMEOUT });
     });
-}
-
-/** The folder that surely exists, and the path below it. */
-function split(path: string): { base: string; relative: string } {
-    const base = BASES.find((candidate) => path.startsWith(`${candidate}/`)) ?? "/";
-    return { base, relative: path.slice(base === "/" ? 1 : base.length + 1) };
 }
 
 function directory(name: string, mode: number): Partial<Header> & { name: string } {

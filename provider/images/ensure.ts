@@ -149,9 +149,9 @@ async function bring(client: Client, wanted: Wanted): Promise<Documents> {
     }
 }
 
-async function byTransfer(client: Client, { via, registry, reference }: Wanted): Promise<boolean> {
+async function byTransfer(client: Client, { via, registry, reference, snapshotter }: Wanted): Promise<boolean> {
     if (via !== undefined) return via === "transfer";
-    return registry !== undefined && canTransfer((await nodeFacts(client)).plugins, reference, registry);
+    return registry !== undefined && canTransfer((await nodeFacts(client)).plugins, reference, snapshotter, registry);
 }
 
 /** Has the node pull. Unless that way was asked for, a failure is left for the other way to repeat or mend. */

@@ -12,7 +12,7 @@ import { findRecord, type ImageKey } from "./records";
 import { hasSnapshot } from "./unpack";
 
 /** containerd's own default, where a node has it. */
-const DEFAULT_SNAPSHOTTER = "overlayfs";
+export const DEFAULT_SNAPSHOTTER = "overlayfs";
 
 /** What `refresh` wants to know of an image. */
 export interface ImageState {

@@ -8,6 +8,7 @@ import { packAny, unpackAny, type Any } from "../containerd/anys";
 import type { Client } from "../containerd/client";
 import { isLayer } from "../registry/oci";
 import { normalizePlatform, parsePlatform } from "../registry/platform";
+import { DEFAULT_SNAPSHOTTER } from "./inspect";
 import type { Meter } from "./meter";
 
 /** How the node may reach the registry. */
@@ -40,8 +41,17 @@ export interface TransferRequest {
     signal?: AbortSignal;
 }
 
-/** Whether the node's containerd has the transfer service, and can be expected to reach the registry by itself. */
-export function canTransfer(plugins: readonly string[], reference: string, registry: RegistryAccess): boolean {
+/**
+ * Whether the node's containerd has the transfer service, unpacks with it for this snapshotter (by its default config, for
+ * the default one alone), and can be expected to reach the registry by itself.
+ */
+export function canTransfer(
+    plugins: readonly string[],
+    reference: string,
+    snapshotter: string,
+    registry: RegistryAccess,
+): boolean {
+    if (snapshotter !== DEFAULT_SNAPSHOTTER) return false;
     if (!plugins.includes("io.containerd.grpc.v1.transfer") || !plugins.includes("io.containerd.grpc.v1.streaming"))
         return false;
     if (registry.mirrors?.length) return false;

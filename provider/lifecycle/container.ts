@@ -115,7 +115,7 @@ async function pinned(
 ): Promise<string | undefined> {
     if (isUnknown(image)) return image;
     const reference = referenceOf(image, "image");
-    return pin(run, { owner, reference, before: olds?.image, pull: "missing" });
+    return pin(run, { owner, reference, property: "image", before: olds?.image, pull: "missing" });
 }
 
 /** Whether the old and the new one could not stand side by side. */

@@ -93,7 +93,7 @@ export const image: Lifecycle<ImageInputs, ImageState> = {
             return { inputs: { ...inputs, pinned: undefined, digest: undefined }, failures };
         }
         const reference = referenceOf(inputs.ref, "ref");
-        const pinned = await pin(run, { ...inputs, reference, before: olds?.pinned });
+        const pinned = await pin(run, { ...inputs, reference, property: "ref", before: olds?.pinned });
         const digest = pinned?.slice(pinned.indexOf("@") + 1);
         return { inputs: { ...inputs, ref: reference.toString(), pinned, digest }, failures };
     },

@@ -208,7 +208,7 @@ export async function removeContainer(run: Run, doomed: Doomed): Promise<void> {
     if (container) await stopProcess(client, name, stopOf(container.labels));
     const snapshotter = container?.snapshotter || (await snapshotterFor(client, doomed.snapshotter));
     await removeSnapshot(client, snapshotter, name, uid);
-    await removeTree(client, NODE_FOLDER, `${doomed.namespace}/${name}`);
+    await removeTree(client, NODE_FOLDER, containerFolder(doomed.namespace, name).slice(NODE_FOLDER.length + 1));
     await releaseImageOf(client, doomed);
     if (container) await removeObject(client, name);
 }

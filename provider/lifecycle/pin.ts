@@ -19,6 +19,8 @@ export interface PinRequest extends Origin {
     /** URN, for warnings and as the key of what is remembered in this run. */
     owner: string;
     reference: Reference;
+    /** The argument that holds the reference, for errors. */
+    property: string;
     /** The pinned reference of the last deployment. */
     before?: string;
     pull: "missing" | "always" | "never";
@@ -41,7 +43,9 @@ export async function pin(run: Run, request: PinRequest): Promise<string | undef
     try {
         return run.first(key, reference.pinned(await lookUp(run, request)));
     } catch (error) {
-        if (kept === undefined || !hasCode(error, "Unreachable")) throw error;
+        if (kept === undefined || !hasCode(error, "Unreachable")) {
+            throw ContainerdError.from(error, { property: archive ? "archive" : layout ? "layout" : request.property });
+        }
         await run.once(`warned ${owner}`, async () => {
             run.report.warn(owner, `kept ${kept}, because its tag could not be looked up: ${error.message}`);
         });

@@ -3,7 +3,7 @@
  * again. Looked for once a run, node and namespace, because only earlier runs can have left something.
  */
 import type { Client } from "../containerd/client";
-import { sweepImageLeftovers } from "../images/sweep";
+import { listPullRemains, sweepImageLeftovers } from "../images/sweep";
 import { knownUid } from "./check/common";
 import { LABEL } from "./ownership";
 import type { Run } from "./run";
@@ -42,7 +42,8 @@ export function leftovers(ours: readonly Ours[], known: string | undefined): Our
 /** Removes leases, half unpacked snapshots and claims that killed creates of this owner left. */
 export async function sweepImages(run: Run, client: Client, owner: string): Promise<void> {
     await run.once(`swept images ${client.node} ${client.namespace} ${owner}`, async () => {
-        await sweepImageLeftovers(client, owner, keep(knownUid(run, owner)));
+        const remains = await run.once(`pulls ${client.node} ${client.namespace}`, () => listPullRemains(client));
+        await sweepImageLeftovers(client, owner, keep(knownUid(run, owner)), remains);
     });
 }
 

@@ -11,7 +11,8 @@ const IDENTIFIER = /^[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*$/;
 const IDENTIFIER_LENGTH = 76;
 
 /**
- * A container's own folder on its node.
+ * A container's own folder on its node. One level, and no folder for a namespace, which nobody could remove without taking a
+ * neighbour along; the `@` is in no identifier.
  *
  * @param namespace containerd's namespace
  * @param name containerd's id of the container
@@ -28,7 +29,7 @@ export function containerFolder(namespace: string, name: string): string {
             );
         }
     }
-    return `${NODE_FOLDER}/${namespace}/${name}`;
+    return `${NODE_FOLDER}/${name}@${namespace}`;
 }
 
 /** The file that a container's output is appended to; older output lies beside it as `container.log.1` and so on. */

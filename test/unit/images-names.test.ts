@@ -44,17 +44,20 @@ describe("images: names", () => {
 describe("images: by the node's transfer service", () => {
     const reference = "docker.io/library/nginx:1.27";
     it("where the node has it", () => {
-        assert.equal(canTransfer(plugins, reference, {}), true);
-        assert.equal(canTransfer([], reference, {}), false);
+        assert.equal(canTransfer(plugins, reference, "overlayfs", {}), true);
+        assert.equal(canTransfer([], reference, "overlayfs", {}), false);
+    });
+    it("not for other snapshotters, which its config has to name", () => {
+        assert.equal(canTransfer(plugins, reference, "native", {}), false);
     });
     it("not from loopback, unless that is the node's too", () => {
         for (const host of ["127.0.0.1:5000", "localhost:5000", "localhost", "[::1]:5000"]) {
-            assert.equal(canTransfer(plugins, `${host}/a:1`, {}), false, host);
-            assert.equal(canTransfer(plugins, `${host}/a:1`, { fromNode: true }), true, host);
+            assert.equal(canTransfer(plugins, `${host}/a:1`, "overlayfs", {}), false, host);
+            assert.equal(canTransfer(plugins, `${host}/a:1`, "overlayfs", { fromNode: true }), true, host);
         }
     });
     it("not where the registry is ours alone, nor through mirrors", () => {
-        assert.equal(canTransfer(plugins, reference, { fromNode: false }), false);
-        assert.equal(canTransfer(plugins, reference, { mirrors: ["mirror.example"] }), false);
+        assert.equal(canTransfer(plugins, reference, "overlayfs", { fromNode: false }), false);
+        assert.equal(canTransfer(plugins, reference, "overlayfs", { mirrors: ["mirror.example"] }), false);
     });
 });

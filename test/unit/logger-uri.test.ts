@@ -161,8 +161,8 @@ describe("loggerAnnotations", () => {
 
 describe("containerFolder", () => {
     it("is below our folder", () => {
-        assert.equal(containerFolder("default", "web-1.a_b"), `${NODE_FOLDER}/default/web-1.a_b`);
-        assert.equal(logFile(containerFolder("n", "c")), `${NODE_FOLDER}/n/c/log/container.log`);
+        assert.equal(containerFolder("default", "web-1.a_b"), `${NODE_FOLDER}/web-1.a_b@default`);
+        assert.equal(logFile(containerFolder("n", "c")), `${NODE_FOLDER}/c@n/log/container.log`);
     });
 
     for (const name of ["", ".", "..", "a/b", "-a", "a-", "a..b", "a b", "ä", "a\n", "a".repeat(77)]) {

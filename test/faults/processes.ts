@@ -1,0 +1,48 @@
+/** The processes of one run of the engine: which of them is the provider, and whether it is gone. */
+import { readdirSync, readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+
+/** What runs the provider's own JavaScript, as the SDK starts it. */
+const PROVIDER = /dynamic-provider/;
+
+/** Parent and command of a process; undefined when it is gone, or only waits to be collected. */
+function look(pid: number): { parent: number; command: string } | undefined {
+    try {
+        const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+        const [state, parent] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+        if (state === "Z") return undefined;
+        return { parent: Number(parent), command: readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ") };
+    } catch {
+        return undefined;
+    }
+}
+
+/**
+ * The provider's process among the descendants of an engine; undefined before it is started. Read synchronously, because
+ * nothing may happen between the call that is judged and the kill.
+ */
+export function providerOf(engine: number): number | undefined {
+    const all = new Map<number, { parent: number; command: string }>();
+    for (const entry of readdirSync("/proc")) {
+        const found = /^\d+$/.test(entry) ? look(Number(entry)) : undefined;
+        if (found) all.set(Number(entry), found);
+    }
+    for (const [pid, { command }] of all) {
+        // Not the shell between the two, which has the script's path among its arguments as well.
+        if (!PROVIDER.test(command) || !/node\S* /.test(command)) continue;
+        for (let at = all.get(pid)?.parent; at !== undefined && at > 1; at = all.get(at)?.parent) {
+            if (at === engine) return pid;
+        }
+    }
+    return undefined;
+}
+
+/** Whether a process is gone, or will be within a time (milliseconds). */
+export async function endsWithin(pid: number, time: number): Promise<boolean> {
+    const end = Date.now() + time;
+    while (look(pid)) {
+        if (Date.now() > end) return false;
+        await sleep(20);
+    }
+    return true;
+}

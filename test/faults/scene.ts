@@ -1,0 +1,121 @@
+/**
+ * A worker, a registry, the proxy between the provider and containerd, and a stack: what the fault tests disturb, and what
+ * they compare with an undisturbed run.
+ */
+import assert from "node:assert/strict";
+import { readdir } from "node:fs/promises";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Stack, type UpdateResult } from "../../playground/engine";
+import type { ContainerdVersion } from "../../playground/environment";
+import { type Registry, startRegistry } from "../../playground/registry";
+import { startWorker, type Worker, type WorkerOptions } from "../../playground/worker";
+import { type Census, census } from "../helpers/census";
+import { type Fault, ContainerdProxy } from "./proxy";
+import { type Images, program, pushImages } from "./program";
+
+/** What is done with the stack; each begins where the one before has ended. */
+export const PHASES = ["up", "update", "destroy"] as const;
+export type Phase = (typeof PHASES)[number];
+
+/** containerd collects what is no longer held in the background; a restart of its monitor's takes an interval. */
+const SETTLE = 8_000;
+
+/** All that a fault test needs. Start it with `Scene.start`, give it up with `stop`. */
+export class Scene {
+    private constructor(
+        readonly worker: Worker,
+        readonly registry: Registry,
+        readonly images: Images,
+        readonly proxy: ContainerdProxy,
+        readonly stack: Stack,
+    ) {}
+
+    static async start(version: ContainerdVersion, options: Partial<WorkerOptions> = {}): Promise<Scene> {
+        const registry = await startRegistry();
+        const worker = await startWorker({ version, ...options });
+        const proxy = await ContainerdProxy.listen(path.join(worker.dir, "proxy.sock"), worker.address);
+        const images = await pushImages(registry);
+        const stack = await Stack.create({
+            program: program(images, false),
+            config: { "containerd:node": "worker", "containerd:nodes": { worker: { socket: proxy.address } } },
+        });
+        return new Scene(worker, registry, images, proxy, stack);
+    }
+
+    async stop(): Promise<void> {
+        await this.stack.remove();
+        await this.proxy.close();
+        await this.worker.stop();
+        await this.registry.stop();
+    }
+
+    /** Does one phase, under a fault. `onEngine` hears the engine's process id. */
+    async run(phase: Phase, fault?: Fault, onEngine?: (pid: number) => void): Promise<UpdateResult> {
+        this.proxy.reset(fault);
+        const options = { onStart: onEngine };
+        if (phase === "destroy") return this.stack.destroy([], options);
+        await this.stack.write({ "index.js": program(this.images, phase === "update") });
+        return this.stack.up([], options);
+    }
+
+    /** What a user does after a crash of the engine: takes the lock away. */
+    async unlock(): Promise<void> {
+        const locks = await readdir(path.join(this.stack.folder, "backend/.pulumi/locks"), { recursive: true }).catch(
+            () => [],
+        );
+        if (!locks.some((file) => file.endsWith(".json"))) return;
+        const { code, stdout, stderr } = await this.stack.pulumi(["cancel", "--yes", "--stack", this.stack.name]);
+        assert.equal(code, 0, stdout + stderr);
+    }
+
+    /** What is on the worker, without what is random. */
+    async census(): Promise<Census> {
+        return normalized(await census(this.worker));
+    }
+
+    /** Waits until the census is this one, and says what differs if it does not become so. */
+    async expectCensus(expected: Census, what: string): Promise<void> {
+        const end = Date.now() + SETTLE;
+        for (;;) {
+            const found = await this.census();
+            const difference = differences(expected, found);
+            if (difference.length === 0) return;
+            if (Date.now() > end) assert.fail(`${what}: on the worker\n  ${difference.join("\n  ")}`);
+            await sleep(250);
+        }
+    }
+}
+
+/** Names and numbers that differ between two runs of the same. */
+function normalized(found: Census): Census {
+    const entries = Object.entries(found as unknown as Record<string, string[]>).map(([kind, lines]) => [
+        kind,
+        lines.map((line) => withoutRandomness(kind, line)).sort(),
+    ]);
+    return Object.fromEntries(entries) as Census;
+}
+
+function withoutRandomness(kind: string, line: string): string {
+    const named = line.replace(/\b(web|side|job|site|base)-[0-9a-f]{7}\b/g, "$1");
+    if (kind === "runtime") return named.replace(/[0-9a-f]{64}/g, "*");
+    // The logger's dd has the rest of its file as an argument.
+    if (kind === "processes") return named.replace(/^dd .*/, "dd");
+    return named;
+}
+
+/** What one has and the other has not. */
+function differences(expected: Census, found: Census): string[] {
+    const lines: string[] = [];
+    const [wanted, there] = [expected, found].map((one) => one as unknown as Record<string, string[]>);
+    for (const kind of Object.keys(wanted ?? {})) {
+        const rest = [...(there?.[kind] ?? [])];
+        for (const line of wanted?.[kind] ?? []) {
+            const at = rest.indexOf(line);
+            if (at < 0) lines.push(`missing ${kind}: ${line}`);
+            else rest.splice(at, 1);
+        }
+        lines.push(...rest.map((line) => `left ${kind}: ${line}`));
+    }
+    return lines;
+}
