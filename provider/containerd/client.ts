@@ -21,7 +21,11 @@ interface Wire {
     readonly channel: Channel;
     readonly calls: typeof import("./calls");
     readonly definitions: typeof import("./definitions");
+    readonly marks: Marks;
 }
+
+/** Labels that say who works here, for what is made only for a moment: should its maker be killed, others know it by them. */
+export type Marks = Readonly<Record<string, string>>;
 
 /**
  * A containerd, seen from one of its namespaces.
@@ -40,15 +44,17 @@ export class Client {
     /**
      * A client over the transport's channel, which is shared by all clients of that transport. Does not ask containerd
      * anything: the first call does. Throws `Unreachable` where the transport has no address to give.
+     *
+     * @param marks see {@link Marks}. Default: none.
      */
-    static async connect(transport: Transport, namespace: string): Promise<Client> {
+    static async connect(transport: Transport, namespace: string, marks: Marks = {}): Promise<Client> {
         const [calls, channels, definitions] = await Promise.all([
             import("./calls.js"),
             import("./channel.js"),
             import("./definitions.js"),
         ]);
         const channel = await channels.Channel.of(transport);
-        return new Client(transport.node, namespace, undefined, { channel, calls, definitions });
+        return new Client(transport.node, namespace, undefined, { channel, calls, definitions, marks });
     }
 
     private constructor(
@@ -113,6 +119,11 @@ export class Client {
     /** The same, with every call under a lease. The lease must exist: an unknown one makes each call fail with `NotFound`. */
     withLease(lease: string): Client {
         return new Client(this.node, this.namespace, lease, this.#wire);
+    }
+
+    /** The labels for what is made only for a moment. */
+    get marks(): Marks {
+        return this.#wire.marks;
     }
 
     /** Gives up the connection, once for each {@link connect}; the last one closes it for derived clients too. */

@@ -73,7 +73,8 @@ export function fromGrpc(failure: GrpcFailure, context: CallContext, cause: unkn
         if (/\blocked\b/.test(details)) return error("Conflict", `another process is writing it: ${details}`);
         return error("Unreachable", unreachable(details, context.address));
     }
-    if (status === "DEADLINE_EXCEEDED") {
+    // containerd has the deadline too, and where its side of the clock is first, it says so in words of its own.
+    if (status === "DEADLINE_EXCEEDED" || (status !== "OK" && /\bdeadline exceeded\b/i.test(details))) {
         const within = context.timeout === undefined ? "in time" : `within ${context.timeout / 1000} s`;
         return error("Timeout", `containerd did not answer ${within}`);
     }

@@ -28,7 +28,7 @@ export interface LeaseOptions {
 export async function startLease(client: Client, options: LeaseOptions): Promise<{ leased: Client; id: string }> {
     const id = options.id ?? `pulumi-containerd-${randomBytes(8).toString("hex")}`;
     const expire = new Date(Date.now() + (options.expire ?? 3_600_000)).toISOString().replace(/\.\d+Z$/, "Z");
-    const labels = { ...options.labels, [OWNER_LABEL]: options.owner, [EXPIRE_LABEL]: expire };
+    const labels = { ...client.marks, ...options.labels, [OWNER_LABEL]: options.owner, [EXPIRE_LABEL]: expire };
     await client.leases.create({ id, labels });
     return { leased: client.withLease(id), id };
 }

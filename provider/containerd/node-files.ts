@@ -12,8 +12,10 @@ import { withLease } from "./leases";
 import { collect, readMounts } from "./mount-files";
 
 const TAR = "application/vnd.oci.image.layer.v1.tar";
-/** Says on leases what they are for; a killed provider's expire by themselves. */
+/** Says on leases what they are for; the next run ends a killed provider's (`lifecycle/leases.ts`), or they expire. */
 const OWNER = "files";
+/** Soon, because what they hold may be secret. Milliseconds. */
+const EXPIRE = 10 * 60_000;
 /** Files are written in this time. Milliseconds. */
 const TIMEOUT = 120_000;
 
@@ -129,7 +131,7 @@ function apply(client: Client, folder: string, tar: Buffer): Promise<void> {
 /** Unpacks a tar onto mounts. It may hold secrets: it is in the content store only for that moment. */
 export async function applyTar(client: Client, mounts: Mount[], tar: Buffer): Promise<void> {
     const digest = `sha256:${createHash("sha256").update(tar).digest("hex")}`;
-    await withLease(client, { owner: OWNER }, async (leased) => {
+    await withLease(client, { owner: OWNER, expire: EXPIRE }, async (leased) => {
         const ref = `pulumi-containerd-write-${randomBytes(8).toString("hex")}`;
         await writeBlob(leased, { ref, digest, size: tar.byteLength }, async function* (offset) {
             yield tar.subarray(offset);

@@ -12,6 +12,7 @@ import { Run } from "../lifecycle/run";
 import { readSettings } from "../lifecycle/settings";
 import { task } from "../lifecycle/task";
 import { EngineReporter, endWithEngine } from "./engine";
+import { boundMemory } from "./memory";
 
 type Props = Record<string, unknown>;
 
@@ -27,6 +28,7 @@ function configure({ config }: dynamic.ConfigureRequest): Promise<void> {
                 new EngineReporter(),
             );
             endWithEngine();
+            boundMemory();
         } catch (error) {
             settingsProblem = error;
         }
@@ -34,8 +36,11 @@ function configure({ config }: dynamic.ConfigureRequest): Promise<void> {
     return Promise.resolve();
 }
 
-function currentRun(): Run {
-    if (!run) throw settingsProblem ?? new ContainerdError("Failed", "the engine called before it configured the provider");
+/** `props`: of the resource that is worked on. */
+function currentRun(props: Props): Run {
+    if (!run)
+        throw settingsProblem ?? new ContainerdError("Failed", "the engine called before it configured the provider");
+    run.serve(typeof props.owner === "string" ? props.owner : undefined);
     return run;
 }
 
@@ -47,7 +52,7 @@ function door<Inputs extends object, State extends Inputs>(life: Lifecycle<Input
             const before = strip(olds);
             try {
                 const old = Object.keys(before).length ? (before as Inputs) : undefined;
-                const { inputs, failures } = await life.check(currentRun(), old, strip(news));
+                const { inputs, failures } = await life.check(currentRun(news), old, strip(news));
                 return {
                     inputs: withoutAbsent(inputs as Props),
                     // Under an empty property, because the engine prints the value of a named one, which may be a secret.
@@ -67,31 +72,34 @@ function door<Inputs extends object, State extends Inputs>(life: Lifecycle<Input
         },
         async create(inputs: Props) {
             return onRecord(inputs, async () => {
-                const { id, state } = await life.create(currentRun(), strip(inputs) as Inputs);
+                const { id, state } = await life.create(currentRun(inputs), strip(inputs) as Inputs);
                 return { id, outs: withoutAbsent(state as Props) };
             });
         },
         async read(id, props: Props = {}) {
             const state = strip(props) as State;
             try {
-                const found = await life.read(currentRun(), id, state);
+                const found = await life.read(currentRun(props), id, state);
                 return found ? { id, props: withoutAbsent(found as Props) } : { id: "" };
             } catch (error) {
                 // A node that does not answer says nothing about what it holds: keep what was known.
                 if (!hasCode(error, "Unreachable", "Timeout") || !Object.keys(state).length) throw plain(error);
-                currentRun().report.warn(String((state as Props)["owner"] ?? ""), `kept as last known, because ${error.message}`);
+                currentRun(props).report.warn(
+                    String((state as Props)["owner"] ?? ""),
+                    `kept as last known, because ${error.message}`,
+                );
                 return { id, props: withoutAbsent(state as Props) };
             }
         },
         async update(id, olds: Props, news: Props) {
             return onRecord(news, async () => {
-                const state = await life.update(currentRun(), id, strip(olds) as State, strip(news) as Inputs);
+                const state = await life.update(currentRun(news), id, strip(olds) as State, strip(news) as Inputs);
                 return { outs: withoutAbsent(state as Props) };
             });
         },
         async delete(id, props: Props) {
             try {
-                await life.delete(currentRun(), id, strip(props) as State);
+                await life.delete(currentRun(props), id, strip(props) as State);
             } catch (error) {
                 throw plain(error);
             }
@@ -116,7 +124,8 @@ async function onRecord<T>(inputs: Props, deed: () => Promise<T>): Promise<T> {
 const PROVIDER = "__provider";
 
 function strip(props: Props): Props {
-    const { [PROVIDER]: _, ...rest } = props;
+    const rest = { ...props };
+    delete rest[PROVIDER];
     return rest;
 }
 

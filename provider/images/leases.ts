@@ -16,6 +16,7 @@ export async function startLease(client: Client, claim: Claim): Promise<string> 
     await client.leases.create({
         id,
         labels: {
+            ...client.marks,
             [OWNER]: ownerLabel(claim.owner),
             [UID]: claim.uid,
             [PURPOSE]: PULL,

@@ -6,7 +6,7 @@ import type { Client } from "../containerd/client";
 import { ContainerdError, hasCode } from "../errors";
 import type { Transport } from "../transport/transport";
 import { parseDuration } from "./check/units";
-import { processState } from "./process";
+import { exited, processState } from "./process";
 import { SIGKILL } from "./signals";
 
 /** Health as `check` makes it of a Task's argument: the times are filled in. */
@@ -30,6 +30,8 @@ export interface Patient {
 
 /** While starting, it is asked more often than later. Milliseconds. */
 const ASK_AGAIN = 500;
+/** A killed probe is gone in this time. Milliseconds. */
+const KILLED_IN = 5_000;
 
 /**
  * Waits until healthy. `deadline` is a time in milliseconds since 1970, `say` hears why it still waits. Throws `Failed` when
@@ -65,7 +67,9 @@ export async function waitHealthy(
 /** The error for a process that is gone. */
 export function ended(patient: Pick<Patient, "client" | "name">, status: number | undefined): ContainerdError {
     const how = status === undefined ? "is gone" : `ended with exit status ${status}${meaning(status)}`;
-    return new ContainerdError("Failed", `the process of container ${patient.name} ${how}`, { node: patient.client.node });
+    return new ContainerdError("Failed", `the process of container ${patient.name} ${how}`, {
+        node: patient.client.node,
+    });
 }
 
 function meaning(status: number): string {
@@ -147,13 +151,14 @@ async function probeExec({ client, name }: Patient, args: string[], timeout: num
     }
     try {
         await client.tasks.start(id);
-        const { exit_status } = await client.tasks.wait(id, { timeout });
-        return exit_status === 0 ? undefined : `${args.join(" ")} ended with exit status ${exit_status}`;
-    } catch (error) {
-        if (!hasCode(error, "Timeout")) return `${args[0]}: ${reason(error)}`;
+        const status = await exited(client, id, timeout);
+        if (status === 0) return undefined;
+        if (status !== undefined) return `${args.join(" ")} ended with exit status ${status}`;
         await client.tasks.kill({ ...id, signal: SIGKILL }).catch(() => undefined); // it may just have ended
-        await client.tasks.wait(id, { timeout: 5_000 }).catch(() => undefined);
+        await exited(client, id, KILLED_IN);
         return `${args.join(" ")} did not end in ${timeout} ms`;
+    } catch (error) {
+        return `${args[0]}: ${reason(error)}`;
     } finally {
         await client.tasks.deleteProcess(id).catch(() => undefined); // goes with the task at the latest
     }

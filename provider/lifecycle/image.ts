@@ -10,6 +10,7 @@ import * as s from "./check/schema";
 import { validate } from "./check/validate";
 import { compare, type Policies } from "./diff";
 import { givenLabels, labelChange } from "./labels";
+import { clientForChange } from "./leases";
 import type { Lifecycle } from "./lifecycle";
 import { formatId, parseId } from "./names";
 import { type Origin, openSource, pin, referenceOf, registryAccess } from "./pin";
@@ -44,12 +45,14 @@ export interface ImageState extends ImageInputs {
 const schema = s.object(
     {
         ...bookkeeping,
-        ref: s.text("an image reference like \"nginx:1.27\""),
+        ref: s.text('an image reference like "nginx:1.27"'),
         archive: s.optional(s.text()),
         layout: s.optional(s.text()),
         platform: s.optional(
-            s.text("a platform like \"linux/arm64\"", (value) =>
-                /^[a-z0-9]+\/[a-z0-9_]+(?:\/[a-z0-9.]+)?$/.test(value) ? undefined : 'must be like "linux/amd64" or "linux/arm64/v8"',
+            s.text('a platform like "linux/arm64"', (value) =>
+                /^[a-z0-9]+\/[a-z0-9_]+(?:\/[a-z0-9.]+)?$/.test(value)
+                    ? undefined
+                    : 'must be like "linux/amd64" or "linux/arm64/v8"',
             ),
         ),
         snapshotter: s.optional(s.text()),
@@ -60,7 +63,8 @@ const schema = s.object(
         pinned: s.optional(s.text()),
         digest: s.optional(s.text()),
     },
-    ({ archive, layout }) => (archive !== undefined && layout !== undefined ? "takes `archive` or `layout`, not both" : undefined),
+    ({ archive, layout }) =>
+        archive !== undefined && layout !== undefined ? "takes `archive` or `layout`, not both" : undefined,
 );
 
 const policies: Policies<ImageInputs> = {
@@ -89,7 +93,11 @@ export const image: Lifecycle<ImageInputs, ImageState> = {
         if (failures.length) return { inputs: news, failures };
         const given = value as Partial<ImageInputs> & { owner: string };
         const inputs = { ...given, ...placed(run, given, olds), pull: given.pull ?? "missing" };
-        if (typeof inputs.ref !== "string" || isUnknown(inputs.ref) || holdsUnknown([inputs.archive, inputs.layout, inputs.auth])) {
+        if (
+            typeof inputs.ref !== "string" ||
+            isUnknown(inputs.ref) ||
+            holdsUnknown([inputs.archive, inputs.layout, inputs.auth])
+        ) {
             return { inputs: { ...inputs, pinned: undefined, digest: undefined }, failures };
         }
         const reference = referenceOf(inputs.ref, "ref");
@@ -107,7 +115,7 @@ export const image: Lifecycle<ImageInputs, ImageState> = {
     },
 
     async create(run, inputs) {
-        const client = await run.client(inputs.node, inputs.namespace);
+        const client = await clientForChange(run, inputs.node, inputs.namespace);
         await sweepImages(run, client, inputs.owner);
         const { uid } = inputs;
         const pinned = inputs.pinned ?? (await pinOnNode(run, inputs));
@@ -126,7 +134,12 @@ export const image: Lifecycle<ImageInputs, ImageState> = {
         const node = state.node ?? chooseNode(run.settings, undefined);
         const client = await run.client(node, namespace);
         const key = keyOf(name);
-        const found = await inspectImage(client, { ...key, uid, platform: state.platform, snapshotter: state.snapshotter });
+        const found = await inspectImage(client, {
+            ...key,
+            uid,
+            platform: state.platform,
+            snapshotter: state.snapshotter,
+        });
         if (!found.present || (!found.claimed && state.uid !== undefined)) return undefined;
         return {
             ...state,
@@ -143,14 +156,14 @@ export const image: Lifecycle<ImageInputs, ImageState> = {
     async update(run, id, olds, news) {
         const { name } = parseId(id);
         const state = await bring(run, { ...news, pinned: name });
-        const client = await run.client(news.node, news.namespace);
+        const client = await clientForChange(run, news.node, news.namespace);
         await labelImage(client, keyOf(name), labelChange(olds.labels, news.labels));
         return state;
     },
 
     async delete(run, id, state) {
         const { namespace, name, uid } = parseId(id);
-        const client = await run.client(state.node, namespace);
+        const client = await clientForChange(run, state.node, namespace);
         await releaseImage(client, { ...keyOf(name), uid });
     },
 };
@@ -158,7 +171,7 @@ export const image: Lifecycle<ImageInputs, ImageState> = {
 /** Makes the image complete on the node, and claims it. */
 async function bring(run: Run, inputs: ImageInputs & { pinned: string }): Promise<ImageState> {
     const { node, namespace, owner, uid, pinned, platform, snapshotter, labels } = inputs;
-    const client = await run.client(node, namespace);
+    const client = await clientForChange(run, node, namespace);
     const { reference, digest } = keyOf(pinned);
     const parsed = parseReference(pinned);
     const source = await openSource(run, parsed, inputs);
@@ -170,7 +183,8 @@ async function bring(run: Run, inputs: ImageInputs & { pinned: string }): Promis
             snapshotter,
             source,
             labels,
-            registry: inputs.archive ?? inputs.layout ? undefined : await registryAccess(run, parsed.registry, inputs.auth),
+            registry:
+                (inputs.archive ?? inputs.layout) ? undefined : await registryAccess(run, parsed.registry, inputs.auth),
             claim: { uid, owner },
             pull: inputs.pull === "never" && !inputs.archive && !inputs.layout ? "never" : "missing",
             onProgress: (progress) => run.report.progress(owner, formatProgress(progress)),
@@ -184,7 +198,7 @@ async function bring(run: Run, inputs: ImageInputs & { pinned: string }): Promis
 
 /** With `pull: never`: what the node has under the reference. */
 async function pinOnNode(run: Run, inputs: ImageInputs): Promise<string> {
-    const client = await run.client(inputs.node, inputs.namespace);
+    const client = await clientForChange(run, inputs.node, inputs.namespace);
     const record = await findRecord(client, inputs.ref);
     if (record?.target) return parseReference(inputs.ref).pinned(record.target.digest);
     throw new ContainerdError(

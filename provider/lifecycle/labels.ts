@@ -1,7 +1,10 @@
 /** Labels of the user's: what changes, and which of those found are ours to compare. Pure. */
 
 /** What makes the old labels into the new ones; an empty value takes one away. */
-export function labelChange(olds: Record<string, string> = {}, news: Record<string, string> = {}): Record<string, string> {
+export function labelChange(
+    olds: Record<string, string> = {},
+    news: Record<string, string> = {},
+): Record<string, string> {
     const gone = Object.keys(olds).filter((key) => !Object.hasOwn(news, key));
     return { ...Object.fromEntries(gone.map((key) => [key, ""])), ...news };
 }

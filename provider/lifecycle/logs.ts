@@ -14,7 +14,9 @@ export async function lastLogLines(client: Client, name: string): Promise<string
         // A file that was just rotated is empty: the last lines are in the one before.
         const names = [`${file.slice(slash + 1)}.1`, file.slice(slash + 1)];
         const files = await readFiles(client, file.slice(0, slash), (path) => names.includes(path));
-        const inOrder = names.flatMap((name) => files.filter(({ path }) => path === name).map(({ content }) => content));
+        const inOrder = names.flatMap((name) =>
+            files.filter(({ path }) => path === name).map(({ content }) => content),
+        );
         return lastLines(Buffer.concat(inOrder), LINES).join("\n");
     } catch (error) {
         return `(its log could not be read: ${error instanceof Error ? error.message : String(error)})`;

@@ -22,8 +22,10 @@ import { needsUsers } from "../spec/user";
 import { isDeepStrictEqual } from "node:util";
 import { knownUid } from "./check/common";
 import { labelChange } from "./labels";
+import { clientForChange } from "./leases";
 import { foreign, IMAGE_STOP_SIGNAL, LABEL, ownerLabels } from "./ownership";
 import { openSource, registryAccess } from "./pin";
+import { askPrivileges, type Privileges, privilegesOf, wantsEverything } from "./privileges";
 import { processState, setLabels, startProcess, stopOf, stopProcess } from "./process";
 import { RESTART_LABELS } from "./restart";
 import type { Run } from "./run";
@@ -38,15 +40,15 @@ export type Doomed = Pick<ContainerInputs, "node" | "namespace" | "name" | "uid"
 
 /** Makes all of a container. What fails is undone before it throws. */
 export async function makeContainer(run: Run, inputs: ContainerInputs): Promise<void> {
-    const client = await run.client(inputs.node, inputs.namespace);
+    const client = await clientForChange(run, inputs.node, inputs.namespace);
     await sweep(run, client, inputs);
     await reserve(client, inputs);
     try {
         const image = await bringImage(run, client, inputs);
-        const spec = await specOf(client, inputs, image);
+        await prepareSnapshot(client, inputs, image.chainId);
+        const spec = await specOf(client, inputs, image, await privileges(client, inputs, image));
         await writeContainerFiles(client, inputs);
         const labels = { ...inputs.labels, ...ownLabels(inputs, "complete"), ...stopSignal(image) };
-        await prepareSnapshot(client, inputs, image.chainId);
         await client.containers.update({
             container: { id: inputs.name, labels, spec: any(SPEC_TYPE, spec) },
             update_mask: { paths: ["labels", "spec"] },
@@ -94,9 +96,12 @@ async function bringImage(run: Run, client: Client, inputs: ContainerInputs): Pr
     const reference = parseReference(inputs.image);
     const digest = reference.digest;
     if (digest === undefined) {
-        throw new ContainerdError("Invalid", "has no digest: it was not known when the arguments were checked", { property: "image" });
+        throw new ContainerdError("Invalid", "has no digest: it was not known when the arguments were checked", {
+            property: "image",
+        });
     }
-    if (imageFrom === `${node}/${namespace}` && (await findImage(client, inputs.image))) return imageConfig(client, digest);
+    if (imageFrom === `${node}/${namespace}` && (await findImage(client, inputs.image)))
+        return imageConfig(client, digest);
     const source = await openSource(run, reference, {});
     try {
         await ensureImage(client, {
@@ -118,12 +123,37 @@ async function bringImage(run: Run, client: Client, inputs: ContainerInputs): Pr
     return imageConfig(client, digest);
 }
 
-/** The OCI spec for these inputs on this node. */
-export async function specOf(client: Client, inputs: ContainerInputs, image: ImageForContainer): Promise<Spec> {
+/** Asks the node what it can give to a container that wants everything; undefined for any other. */
+async function privileges(
+    client: Client,
+    inputs: ContainerInputs,
+    image: ImageForContainer,
+): Promise<Privileges | undefined> {
+    if (!wantsEverything(inputs)) return undefined;
+    const modest = {
+        ...inputs,
+        privileged: false,
+        capabilities: undefined,
+        files: undefined,
+        secrets: undefined,
+        network: "host" as const,
+    };
+    const spec = any(SPEC_TYPE, await specOf(client, modest, image));
+    await client.containers.update({ container: { id: inputs.name, spec }, update_mask: { paths: ["spec"] } });
+    return askPrivileges(client, inputs);
+}
+
+/** The OCI spec for these inputs on this node. `node` is what the node has to give to one that wants everything. */
+export async function specOf(
+    client: Client,
+    inputs: ContainerInputs,
+    image: ImageForContainer,
+    node?: Privileges,
+): Promise<Spec> {
     const folder = containerFolder(inputs.namespace, inputs.name);
     const snapshotter = await snapshotterFor(client, inputs.snapshotter);
     const users = needsUsers(inputs, image.config) ? await readUsers(client, image, snapshotter) : undefined;
-    const spec = buildSpec({ inputs, image: image.config, users, folder });
+    const spec = buildSpec({ inputs, image: image.config, users, folder, node });
     return { ...spec, annotations: { ...spec.annotations, ...loggerAnnotations({ folder, log: inputs.log }) } };
 }
 
@@ -147,9 +177,10 @@ async function prepareSnapshot(client: Client, inputs: ContainerInputs, parent: 
 
 /** Makes what is there into what is wanted, on the running process too where that can be; restarts it where files say so. */
 export async function renewContainer(run: Run, olds: ContainerInputs, news: ContainerInputs): Promise<void> {
-    const client = await run.client(news.node, news.namespace);
+    const client = await clientForChange(run, news.node, news.namespace);
     const image = await bringImage(run, client, news);
-    const spec = await specOf(client, news, image);
+    const { container } = await client.containers.get({ id: news.name });
+    const spec = await specOf(client, news, image, privilegesOf(news, specIn(container?.spec)));
     await writeContainerFiles(client, news);
     await removeOldFiles(client, olds, news);
     const labels = { ...labelChange(olds.labels, news.labels), ...ownLabels(news, "complete"), ...stopSignal(image) };
@@ -157,10 +188,10 @@ export async function renewContainer(run: Run, olds: ContainerInputs, news: Cont
         container: { id: news.name, labels, spec: any(SPEC_TYPE, spec) },
         update_mask: { paths: ["spec", ...Object.keys(labels).map((key) => `labels.${key}`)] },
     });
-    const state = await processState(client, news.name);
-    if (state?.status !== "running") return;
-    if (needsRestart(olds, news)) await restart(client, news.name);
-    else await updateLimits(client, olds, news);
+    const interrupted = (await labelsOf(client, news.name))[LABEL.restarting];
+    const running = (await processState(client, news.name))?.status === "running";
+    if (interrupted || (running && needsRestart(olds, news))) await restart(client, news.name);
+    else if (running) await updateLimits(client, olds, news);
 }
 
 /** Whether the process has to start anew to see its files. */
@@ -179,13 +210,22 @@ async function updateLimits(client: Client, olds: ContainerInputs, news: Contain
     await client.tasks.update({ container_id: news.name, resources });
 }
 
+/** Stops the process and starts it anew. What it is to be again is written down first: a killed restart is gone on with. */
 async function restart(client: Client, name: string): Promise<void> {
-    const { container } = await client.containers.get({ id: name });
-    const labels = container?.labels ?? {};
-    const kept = RESTART_LABELS.filter((key) => labels[key] !== undefined).map((key) => [key, labels[key]!] as const);
+    const labels = await labelsOf(client, name);
+    const kept = labels[LABEL.restarting] ?? JSON.stringify(monitorLabels(labels));
+    await setLabels(client, name, { [LABEL.restarting]: kept });
     await stopProcess(client, name, stopOf(labels));
     await startProcess(client, name);
-    await setLabels(client, name, Object.fromEntries(kept));
+    await setLabels(client, name, { ...(JSON.parse(kept) as Record<string, string>), [LABEL.restarting]: "" });
+}
+
+function monitorLabels(labels: Record<string, string>): Record<string, string> {
+    return Object.fromEntries(Object.entries(labels).filter(([key]) => RESTART_LABELS.some((one) => one === key)));
+}
+
+async function labelsOf(client: Client, name: string): Promise<Record<string, string>> {
+    return (await client.containers.get({ id: name })).container?.labels ?? {};
 }
 
 async function removeOldFiles(client: Client, olds: ContainerInputs, news: ContainerInputs): Promise<void> {
@@ -201,7 +241,7 @@ async function removeOldFiles(client: Client, olds: ContainerInputs, news: Conta
  * uid) is left alone. Throws when the node does not answer.
  */
 export async function removeContainer(run: Run, doomed: Doomed): Promise<void> {
-    const client = await run.client(doomed.node, doomed.namespace);
+    const client = await clientForChange(run, doomed.node, doomed.namespace);
     const { name, uid } = doomed;
     const container = await find(client, name);
     if (container && container.labels[LABEL.uid] !== uid) return releaseImageOf(client, doomed);
@@ -213,7 +253,10 @@ export async function removeContainer(run: Run, doomed: Doomed): Promise<void> {
     if (container) await removeObject(client, name);
 }
 
-async function find(client: Client, name: string): Promise<{ labels: Record<string, string>; snapshotter: string } | undefined> {
+async function find(
+    client: Client,
+    name: string,
+): Promise<{ labels: Record<string, string>; snapshotter: string } | undefined> {
     try {
         return (await client.containers.get({ id: name })).container ?? undefined;
     } catch (error) {
@@ -260,6 +303,11 @@ function stopSignal({ config }: ImageForContainer): Record<string, string> {
 function imageName({ image }: ContainerInputs): string {
     const at = image.indexOf("@");
     return at < 0 ? image : image.slice(0, at);
+}
+
+/** The spec that a container has. */
+export function specIn(packed: { value?: Uint8Array | string } | null | undefined): Spec {
+    return JSON.parse(Buffer.from((packed?.value ?? "{}") as Uint8Array).toString()) as Spec;
 }
 
 function any(type_url: string, value: object): { type_url: string; value: Buffer } {

@@ -17,6 +17,8 @@ export const LABEL = {
     task: "pulumi-containerd/task",
     /** Which one of all tasks it is. */
     taskUid: "pulumi-containerd/task-uid",
+    /** While its process is stopped to be started anew: the monitor's labels (JSON) that it is to have again then. */
+    restarting: "pulumi-containerd/restarting",
     /** Signal and grace (milliseconds) for whoever stops the process. */
     stopSignal: "pulumi-containerd/stop-signal",
     stopTimeout: "pulumi-containerd/stop-timeout",

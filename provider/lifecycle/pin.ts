@@ -72,9 +72,15 @@ function lookUp(run: Run, request: PinRequest): Promise<string> {
 }
 
 /** Opens what an image is made from. Whoever opens it closes it. */
-export async function openSource(run: Run, reference: Reference, { archive, layout, auth }: Origin): Promise<ImageSource> {
+export async function openSource(
+    run: Run,
+    reference: Reference,
+    { archive, layout, auth }: Origin,
+): Promise<ImageSource> {
     try {
-        const options = { reference: new Reference(reference.registry, reference.repository, reference.tag, undefined).toString() };
+        const options = {
+            reference: new Reference(reference.registry, reference.repository, reference.tag, undefined).toString(),
+        };
         if (archive !== undefined) return await archiveSource(archive, options);
         if (layout !== undefined) return await layoutSource(layout, options);
     } catch (error) {
@@ -94,11 +100,16 @@ export function referenceOf(text: string, property: string): Reference {
 }
 
 /** What the node needs to know to pull by itself; undefined where it could not, and everything has to go through us. */
-export async function registryAccess(run: Run, registry: string, auth?: Origin["auth"]): Promise<RegistryAccess | undefined> {
+export async function registryAccess(
+    run: Run,
+    registry: string,
+    auth?: Origin["auth"],
+): Promise<RegistryAccess | undefined> {
     const { mirrors, insecure, ca, username, password } = run.settings.registries[registry] ?? {};
     if (ca !== undefined) return undefined;
     const configured = username !== undefined && password !== undefined ? { username, password } : undefined;
-    const docker = auth ?? configured ? undefined : await run.once(`login ${registry}`, () => dockerCredentials(registry));
+    const docker =
+        (auth ?? configured) ? undefined : await run.once(`login ${registry}`, () => dockerCredentials(registry));
     // Tokens of Docker's config are for us alone to exchange: containerd takes user and password.
     const plain = docker && !docker.identityToken && !docker.registryToken ? docker : undefined;
     const login = auth ?? configured ?? plain;

@@ -40,7 +40,10 @@ export async function processState(client: Client, name: string): Promise<Proces
 export async function startProcess(client: Client, name: string): Promise<void> {
     const { container } = await client.containers.get({ id: name });
     if (!container) throw new ContainerdError("NotFound", `no container ${name}`, { node: client.node });
-    const { mounts } = await client.snapshots.mounts({ snapshotter: container.snapshotter, key: container.snapshot_key });
+    const { mounts } = await client.snapshots.mounts({
+        snapshotter: container.snapshotter,
+        key: container.snapshot_key,
+    });
     const request = {
         container_id: name,
         rootfs: mounts,
@@ -107,10 +110,10 @@ async function end(client: Client, name: string, state: ProcessState, stop: Stop
     const grace = parseDuration(stop.timeout ?? DEFAULT_GRACE) ?? 0;
     if (state.status === "running" && signal !== SIGKILL && grace > 0) {
         if (!(await kill(client, name, signal))) return;
-        if ((await exited(client, name, grace)) !== undefined) return;
+        if ((await exited(client, { container_id: name }, grace)) !== undefined) return;
     }
     await kill(client, name, SIGKILL, true);
-    if ((await exited(client, name, KILL_TIMEOUT)) === undefined) {
+    if ((await exited(client, { container_id: name }, KILL_TIMEOUT)) === undefined) {
         throw new ContainerdError(
             "Timeout",
             `the process of container ${name} did not end ${KILL_TIMEOUT / 1000} s after SIGKILL: it hangs in the node's kernel (a dead disk or network mount?)`,
@@ -144,14 +147,24 @@ async function kill(client: Client, name: string, signal: number, all = false): 
     }
 }
 
-/** The exit status, once there is one; undefined when the time (milliseconds) is over before. */
-export async function exited(client: Client, name: string, timeout: number): Promise<number | undefined> {
+/** Which process: a container's own, or with `exec_id` one that was added to it. */
+export interface ProcessId {
+    container_id: string;
+    exec_id?: string;
+}
+
+/**
+ * The exit status, once there is one; undefined when the time (milliseconds) is over before. The time is kept here and not as
+ * the call's deadline, because containerd has that too, and answers late ones in several ways.
+ */
+export async function exited(client: Client, id: ProcessId, timeout: number): Promise<number | undefined> {
+    const overdue = AbortSignal.timeout(timeout);
     try {
-        const { exit_status } = await client.tasks.wait({ container_id: name }, { timeout });
+        const { exit_status } = await client.tasks.wait(id, { timeout: Infinity, signal: overdue });
         return exit_status;
     } catch (error) {
-        if (hasCode(error, "Timeout")) return undefined;
-        if (hasCode(error, "NotFound")) return (await processState(client, name))?.exitStatus ?? 0;
+        if (overdue.aborted) return undefined;
+        if (hasCode(error, "NotFound")) return (await processState(client, id.container_id))?.exitStatus ?? 0;
         throw error;
     }
 }

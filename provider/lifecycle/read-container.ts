@@ -1,4 +1,5 @@
 /** What `refresh` finds of a Container: its spec read back into arguments, its labels, and whether all of it is there. */
+import type { Client } from "../containerd/client";
 import { hasCode } from "../errors";
 import { imageConfig } from "../images/inspect";
 import type { ContainerInputs } from "../spec/inputs";
@@ -6,8 +7,9 @@ import { readBack } from "../spec/readback";
 import type { Spec } from "../spec/types";
 import type { ContainerState } from "./container";
 import { givenLabels } from "./labels";
-import { specOf } from "./make-container";
+import { specIn, specOf } from "./make-container";
 import { LABEL } from "./ownership";
+import { privilegesOf } from "./privileges";
 import type { Run } from "./run";
 
 /** The arguments that changed on the node, with their values there; undefined when the container is gone, or another's. */
@@ -27,24 +29,24 @@ export async function readContainer(
     const complete =
         container.labels[LABEL.phase] === "complete" &&
         (await hasSnapshot(client, container.snapshotter, container.snapshot_key));
-    const actual = JSON.parse(Buffer.from(container.spec?.value ?? "{}").toString()) as Spec;
-    const expected = complete && state.image ? await expectedSpec(client, state) : undefined;
+    const actual = specIn(container.spec);
+    const expected = complete && state.image ? await expectedSpec(client, state, actual) : undefined;
     const drift = expected ? readBack(actual, expected, state) : {};
     return { ...drift, labels: givenLabels(container.labels, state.labels), complete };
 }
 
 /** The spec as we would make it now; undefined where the image is gone, and nothing can be said. */
-async function expectedSpec(client: Parameters<typeof specOf>[0], state: ContainerState): Promise<Spec | undefined> {
+async function expectedSpec(client: Client, state: ContainerState, actual: Spec): Promise<Spec | undefined> {
     try {
         const image = await imageConfig(client, state.image.slice(state.image.indexOf("@") + 1));
-        return await specOf(client, state, image);
+        return await specOf(client, state, image, privilegesOf(state, actual));
     } catch (error) {
         if (hasCode(error, "NotFound")) return undefined;
         throw error;
     }
 }
 
-async function hasSnapshot(client: Parameters<typeof specOf>[0], snapshotter: string, key: string): Promise<boolean> {
+async function hasSnapshot(client: Client, snapshotter: string, key: string): Promise<boolean> {
     try {
         await client.snapshots.stat({ snapshotter, key });
         return true;

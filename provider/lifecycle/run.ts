@@ -1,11 +1,13 @@
 /**
  * One run of the engine: its config, its connections to nodes, and what was looked up already, so that nothing is asked twice.
  */
-import { Client } from "../containerd/client";
+import { randomBytes } from "node:crypto";
+import { Client, type Marks } from "../containerd/client";
 import { ContainerdError } from "../errors";
 import { RegistryClient } from "../registry/client";
 import type { Transport } from "../transport/transport";
 import { unixTransport } from "../transport/unix";
+import { RUN_LABEL, STACK_LABEL, stackOfUrn } from "./leases";
 import { nodeSettings, type Settings } from "./settings";
 
 /** Tells the user what goes on. */
@@ -21,15 +23,31 @@ export class Run {
     readonly #transports = new Map<string, Transport>();
     #registries: RegistryClient | undefined;
     readonly #remembered = new Map<string, unknown>();
+    /** Tells what this run makes for a moment from what killed ones left. */
+    readonly id = randomBytes(6).toString("hex");
+    #stack = "";
 
     constructor(
         readonly settings: Settings,
         readonly report: Reporter,
     ) {}
 
+    /** Which stack this run is of, as its resources' URNs begin; known from the first one that is worked on. */
+    get stack(): string {
+        return this.#stack;
+    }
+
+    /** Hears the URN of a resource that is worked on. */
+    serve(owner: string | undefined): void {
+        if (owner !== undefined) this.#stack ||= stackOfUrn(owner);
+    }
+
     /** A client of a node's containerd, in one of its namespaces. Throws `Unreachable`, `NotFound`. */
     client(node: string, namespace: string): Promise<Client> {
-        return this.once(`client ${node} ${namespace}`, () => Client.connect(this.transport(node), namespace));
+        return this.once(`client ${node} ${namespace}`, () => {
+            const marks: Marks = this.stack ? { [STACK_LABEL]: this.stack, [RUN_LABEL]: this.id } : {};
+            return Client.connect(this.transport(node), namespace, marks);
+        });
     }
 
     /** How a node is reached: one connection a node and run. Throws `NotFound`, `Unsupported`. */
@@ -38,10 +56,14 @@ export class Run {
         if (known) return known;
         const { host, socket } = nodeSettings(this.settings, node);
         if (host !== undefined || socket === undefined) {
-            throw new ContainerdError("Unsupported", "this version reaches nodes by a `socket` on this machine only, not by SSH", {
-                node,
-                property: `config containerd:nodes.${node}.host`,
-            });
+            throw new ContainerdError(
+                "Unsupported",
+                "this version reaches nodes by a `socket` on this machine only, not by SSH",
+                {
+                    node,
+                    property: `config containerd:nodes.${node}.host`,
+                },
+            );
         }
         const transport = unixTransport(node, socket);
         this.#transports.set(node, transport);

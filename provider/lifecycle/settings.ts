@@ -68,9 +68,13 @@ function parse(get: (key: string) => string | undefined, key: string): unknown {
         return JSON.parse(text);
     } catch {
         // The parser's message repeats the text, which may hold a password.
-        throw new ContainerdError("Invalid", "is not JSON: set it by `pulumi config set --path`, or in the stack's YAML", {
-            property: `config ${key}`,
-        });
+        throw new ContainerdError(
+            "Invalid",
+            "is not JSON: set it by `pulumi config set --path`, or in the stack's YAML",
+            {
+                property: `config ${key}`,
+            },
+        );
     }
 }
 

@@ -63,10 +63,13 @@ export const task: Lifecycle<TaskInputs, TaskState> = {
         if (failures.length) return Promise.resolve({ inputs: news, failures });
         const given = value as Partial<TaskInputs> & { owner: string };
         const once = given.once ?? false;
-        const { namespace: _, ...place } = placed(run, given, olds && { ...olds, namespace: "" });
+        // Its namespace is its Container's.
+        const { uid, node, revision } = placed(run, given, olds && { ...olds, namespace: "" });
         const inputs = {
             ...given,
-            ...place,
+            uid,
+            node,
+            revision,
             once,
             restart: given.restart ?? (once ? "no" : "always"),
             health: given.health && { ...HEALTH_DEFAULTS, ...given.health },
@@ -132,10 +135,15 @@ export const task: Lifecycle<TaskInputs, TaskState> = {
 function contradictions({ once, restart, health, desired }: Partial<TaskInputs>): Failure[] {
     const failures: Failure[] = [];
     if (once && restart !== "no" && !isUnknown(restart)) {
-        failures.push({ property: "restart", reason: "a job (`once`) runs to its end and is not started again: leave restart out" });
+        failures.push({
+            property: "restart",
+            reason: "a job (`once`) runs to its end and is not started again: leave restart out",
+        });
     }
-    if (once && health) failures.push({ property: "health", reason: "a job (`once`) is judged by its exit status: leave health out" });
-    if (once && desired === "stopped") failures.push({ property: "desired", reason: "a job (`once`) cannot be wanted stopped" });
+    if (once && health)
+        failures.push({ property: "health", reason: "a job (`once`) is judged by its exit status: leave health out" });
+    if (once && desired === "stopped")
+        failures.push({ property: "desired", reason: "a job (`once`) cannot be wanted stopped" });
     return failures;
 }
 
@@ -172,7 +180,11 @@ async function claim(client: Client, inputs: TaskInputs): Promise<Record<string,
     }
     const at = { node: inputs.node, property: "container" };
     if (found?.labels[LABEL.uid] !== uid) {
-        throw new ContainerdError("NotFound", `container ${name} is gone from the node: run pulumi refresh, then up makes it anew`, at);
+        throw new ContainerdError(
+            "NotFound",
+            `container ${name} is gone from the node: run pulumi refresh, then up makes it anew`,
+            at,
+        );
     }
     const other = found.labels[LABEL.task];
     if (other && other !== inputs.owner && found.labels[LABEL.taskUid] !== inputs.uid) {
@@ -183,6 +195,7 @@ async function claim(client: Client, inputs: TaskInputs): Promise<Record<string,
         [LABEL.taskUid]: inputs.uid,
         [LABEL.stopSignal]: inputs.stop?.signal ?? "",
         [LABEL.stopTimeout]: inputs.stop?.timeout ?? "",
+        [LABEL.restarting]: "",
     };
     await setLabels(client, name, stop);
     return { ...found.labels, ...stop };
@@ -205,7 +218,8 @@ async function bringUp(run: Run, client: Client, id: string, inputs: TaskInputs)
     const patient = { client, transport: run.transport(inputs.node), name };
     const deadline = Date.now() + timeoutOf(inputs);
     try {
-        if (inputs.health) await waitHealthy(patient, inputs.health, deadline, (why) => run.report.progress(inputs.owner, why));
+        if (inputs.health)
+            await waitHealthy(patient, inputs.health, deadline, (why) => run.report.progress(inputs.owner, why));
         else await assertRunning(client, name, inputs);
     } catch (error) {
         const told = await toldWithLog(client, name, error, inputs.node);
@@ -244,14 +258,17 @@ async function assertRunning(client: Client, name: string, { restart }: TaskInpu
 }
 
 async function runOnce(client: Client, name: string, inputs: TaskInputs): Promise<TaskState> {
-    const exitCode = await exited(client, name, timeoutOf(inputs));
+    const exitCode = await exited(client, { container_id: name }, timeoutOf(inputs));
     if (exitCode === 0) {
         await stopProcess(client, name, {});
         return { ...inputs, ready: true, status: "stopped", exitCode };
     }
     const error =
         exitCode === undefined
-            ? new ContainerdError("Timeout", `the job ${name} did not end in ${inputs.timeouts?.create ?? DEFAULT_TIMEOUT}: set customTimeouts`)
+            ? new ContainerdError(
+                  "Timeout",
+                  `the job ${name} did not end in ${inputs.timeouts?.create ?? DEFAULT_TIMEOUT}: set customTimeouts`,
+              )
             : ended({ client, name }, exitCode);
     throw await toldWithLog(client, name, error, inputs.node);
 }
@@ -273,7 +290,9 @@ async function watch(client: Client, name: string, wanted: Record<string, string
 
 async function hasTerminal(client: Client, name: string): Promise<boolean> {
     const { container } = await client.containers.get({ id: name });
-    const spec = JSON.parse(Buffer.from(container?.spec?.value ?? "{}").toString()) as { process?: { terminal?: boolean } };
+    const spec = JSON.parse(Buffer.from(container?.spec?.value ?? "{}").toString()) as {
+        process?: { terminal?: boolean };
+    };
     return spec.process?.terminal ?? false;
 }
 
@@ -296,7 +315,7 @@ async function letGo(client: Client, state: TaskInputs): Promise<void> {
     if (!labels) return;
     const { name } = parseId(state.container);
     await stopProcess(client, name, stopOf(labels));
-    const ours = [LABEL.task, LABEL.taskUid, LABEL.stopSignal, LABEL.stopTimeout];
+    const ours = [LABEL.task, LABEL.taskUid, LABEL.stopSignal, LABEL.stopTimeout, LABEL.restarting];
     try {
         await setLabels(client, name, Object.fromEntries(ours.map((key) => [key, ""])));
     } catch (error) {

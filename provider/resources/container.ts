@@ -1,6 +1,7 @@
 /** The resource Container: what `ctr containers create` makes. No process: that is a Task. */
 import * as pulumi from "@pulumi/pulumi";
 import type { Dict, Optional, PlacedArgs, Size } from "./arguments";
+import { declared } from "./idle";
 import { Image } from "./image";
 import { ContainerdResource } from "./resource";
 
@@ -134,7 +135,10 @@ export class Container extends ContainerdResource {
             {
                 ...args,
                 image: args.image instanceof Image ? args.image.pinned : args.image,
-                imageFrom: args.image instanceof Image ? pulumi.interpolate`${args.image.node}/${args.image.namespace}` : undefined,
+                imageFrom:
+                    args.image instanceof Image
+                        ? pulumi.interpolate`${args.image.node}/${args.image.namespace}`
+                        : undefined,
                 secrets: args.secrets && secretValues(args.secrets),
                 containerId: undefined,
                 address: undefined,
@@ -143,6 +147,7 @@ export class Container extends ContainerdResource {
             },
             opts,
         );
+        if (opts?.id === undefined) declared(this, name);
     }
 
     /** `host:port` of a port of the container, for other programs. */

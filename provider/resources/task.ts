@@ -2,6 +2,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { Duration, Health, Optional, Restart } from "./arguments";
 import type { Container } from "./container";
+import { runs } from "./idle";
 import { ContainerdResource } from "./resource";
 
 /** Arguments of a {@link Task}. */
@@ -58,6 +59,7 @@ export class Task extends ContainerdResource {
             },
             opts,
         );
+        runs(container);
     }
 
     /** A task that another program manages, by its id; only read, never changed. */

@@ -39,3 +39,17 @@ function known(names: string[] = [], list: "add" | "drop"): string[] {
     });
     return names;
 }
+
+/** In the order of the kernel's numbers (linux/capability.h), from 0. */
+const BY_NUMBER = (
+    "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE " +
+    "NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN " +
+    "SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE " +
+    "MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
+).split(" ");
+
+/** The capabilities in a mask as `/proc/PID/status` writes it: hexadecimal, the bit of each one's number. Sorted. */
+export function capabilitiesOfMask(mask: string): string[] {
+    const bits = BigInt(`0x${mask}`);
+    return BY_NUMBER.filter((_, number) => (bits >> BigInt(number)) & 1n).sort();
+}

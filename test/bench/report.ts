@@ -16,7 +16,9 @@ export interface BenchResult {
 /** The judged figure as people read it: `1.07 ×`, `+ 83 ms`, `142 MB`. */
 export function figureText({ kind, figure, unit }: Pick<Line, "kind" | "figure" | "unit">): string {
     if (kind === "ratio") return `${figure.toFixed(2)} ×`;
-    return kind === "more" ? `${figure < 0 ? "−" : "+"} ${Math.abs(figure).toFixed(0)} ${unit}` : `${figure.toFixed(0)} ${unit}`;
+    return kind === "more"
+        ? `${figure < 0 ? "−" : "+"} ${Math.abs(figure).toFixed(0)} ${unit}`
+        : `${figure.toFixed(0)} ${unit}`;
 }
 
 /** `min / median / max` in one unit, seconds where milliseconds would be long. */
@@ -45,7 +47,12 @@ function cells(line: Line): string[] {
 export function textTable(lines: readonly Line[]): string {
     const rows = [HEAD, ...lines.map(cells)];
     const widths = HEAD.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
-    const table = rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column]!)).join("  ").trimEnd());
+    const table = rows.map((row) =>
+        row
+            .map((cell, column) => cell.padEnd(widths[column]!))
+            .join("  ")
+            .trimEnd(),
+    );
     const notes = lines.filter(({ note }) => note).map(({ what, note }) => `${what}: ${note}`);
     return [...table, "", ...notes, ...(notes.length ? [""] : []), verdict(lines)].join("\n");
 }
@@ -54,7 +61,8 @@ function verdict(lines: readonly Line[]): string {
     const missed = lines.filter(({ reached }) => !reached);
     if (missed.length === 0) return `all ${lines.length} limits reached`;
     const sentences = missed.map(
-        (line) => `MISSED: ${line.what}: ${figureText(line)}, and at most ${figureText({ ...line, figure: line.limit })} was wanted`,
+        (line) =>
+            `MISSED: ${line.what}: ${figureText(line)}, and at most ${figureText({ ...line, figure: line.limit })} was wanted`,
     );
     return [...sentences, `${lines.length - missed.length} of ${lines.length} limits reached`].join("\n");
 }

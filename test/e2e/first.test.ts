@@ -129,7 +129,10 @@ for (const version of ["1.6", "2"] satisfies ContainerdVersion[]) {
                 const [warning, ...more] = warnings(result);
                 assert.deepEqual(more, []);
                 assert.equal(warning?.severity, "warning");
-                assert.match(warning.message, new RegExp(`kept \\S+@${digest}.*127\\.0\\.0\\.1:${scene.registry.port}`, "s"));
+                assert.match(
+                    warning.message,
+                    new RegExp(`kept \\S+@${digest}.*127\\.0\\.0\\.1:${scene.registry.port}`, "s"),
+                );
                 assert.ok(warning.urn?.endsWith("containerd:Image::app"), warning.urn);
             }
             assert.equal(await page(), "the page\n");
@@ -137,7 +140,10 @@ for (const version of ["1.6", "2"] satisfies ContainerdVersion[]) {
 
         it("fails for a new image while the registry is down, and touches nothing", async () => {
             const now = await census(scene.worker);
-            await rewrite(stack, `${program("always")} new containerd.Image("more", { ref: "${scene.registry.address}/more:1" });`);
+            await rewrite(
+                stack,
+                `${program("always")} new containerd.Image("more", { ref: "${scene.registry.address}/more:1" });`,
+            );
             for (const result of [await stack.preview(), await stack.up()]) {
                 assert.match(failed(result), new RegExp(`ref: .*127\\.0\\.0\\.1:${scene.registry.port}`));
             }

@@ -1,5 +1,6 @@
 /** Where the end-to-end tests of a file play: a worker, a registry with busybox in it, and stacks that deploy to the worker. */
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { busyboxImage } from "../../playground/images";
 import { type Registry, startRegistry } from "../../playground/registry";
@@ -134,4 +135,10 @@ export async function eventually(what: string, holds: () => Promise<boolean>): P
         assert.ok(Date.now() < end, `it did not happen: ${what}`);
         await sleep(POLL);
     }
+}
+
+/** A line of an htpasswd file. docker-registry takes bcrypt alone, which Debian's own perl can make. */
+export function htpasswd(user: string, password: string): string {
+    const script = "print crypt(<STDIN>, '$2b$05$abcdefghijklmnopqrstuu')";
+    return `${user}:${execFileSync("perl", ["-e", script], { input: password, encoding: "utf8" })}\n`;
 }

@@ -59,14 +59,6 @@ export class Matrix {
         return hits;
     }
 
-    /** Brings everything to the beginning, after a failed assertion. Throws where not even that works. */
-    async reset(): Promise<void> {
-        await this.scene.unlock();
-        assertDone(await this.scene.run("up"), "up, after a failure");
-        assertDone(await this.scene.run("destroy"), "destroy, after a failure");
-        await this.scene.expectCensus(this.empty, "after a failure, up and destroy");
-    }
-
     async #disturbed(one: Case): Promise<string> {
         const { scene } = this;
         const { phase, mode, call } = one;

@@ -50,6 +50,11 @@ export class Scene {
         await this.registry.stop();
     }
 
+    /** From now on the provider reaches containerd without the proxy. */
+    async direct(): Promise<void> {
+        await this.stack.configure({ "containerd:nodes": { worker: { socket: this.worker.address } } });
+    }
+
     /** Does one phase, under a fault. `onEngine` hears the engine's process id. */
     async run(phase: Phase, fault?: Fault, onEngine?: (pid: number) => void): Promise<UpdateResult> {
         this.proxy.reset(fault);

@@ -174,7 +174,13 @@ describe("lifecycle: labels", () => {
         assert.match(foreign("container", "web", {}).message, /not made by this package.*choose another name/s);
     });
 
-    for (const key of ["containerd.io/gc.root", "pulumi-containerd/owner", "io.containerd.image.config", "io.cri-containerd.kind", ""]) {
+    for (const key of [
+        "containerd.io/gc.root",
+        "pulumi-containerd/owner",
+        "io.containerd.image.config",
+        "io.cri-containerd.kind",
+        "",
+    ]) {
         it(`refuses the label ${JSON.stringify(key)}`, () => assert.notEqual(labelProblem(key), undefined));
     }
     for (const key of ["tier", "com.example/pulumi-containerd", "nerdctl/name"]) {

@@ -29,7 +29,9 @@ export const bookkeeping = {
     uid: s.optional(s.text()),
     revision: s.optional(s.number({ min: 0 })),
     retainOnDelete: s.optional(s.flag()),
-    timeouts: s.optional(s.object({ create: s.optional(s.text()), update: s.optional(s.text()), delete: s.optional(s.text()) })),
+    timeouts: s.optional(
+        s.object({ create: s.optional(s.text()), update: s.optional(s.text()), delete: s.optional(s.text()) }),
+    ),
     node: s.optional(s.text("a node's name")),
     namespace: namespaceArgument,
 };
@@ -68,14 +70,18 @@ function warnOfAbsent(run: Run, owner: string, node: string): void {
     try {
         nodeSettings(run.settings, node);
     } catch (error) {
-        run.report.warn(owner, `${error instanceof Error ? error.message : String(error)}: nothing could be checked against it`);
+        run.report.warn(
+            owner,
+            `${error instanceof Error ? error.message : String(error)}: nothing could be checked against it`,
+        );
     }
 }
 
 /** What is wrong with the key of a label. */
 export function labelProblem(key: string): string | undefined {
     if (key === "") return "a label needs a name";
-    if (RESERVED_LABEL.test(key)) return "labels that begin like this mean something to containerd or to this package: choose another";
+    if (RESERVED_LABEL.test(key))
+        return "labels that begin like this mean something to containerd or to this package: choose another";
     return undefined;
 }
 
@@ -84,7 +90,10 @@ export function labelsProblem(labels: Record<string, string> = {}): { key: strin
     for (const [key, value] of Object.entries(labels)) {
         const bytes = Buffer.byteLength(key) + Buffer.byteLength(value);
         if (bytes > LONGEST_LABEL) {
-            return { key, reason: `has ${bytes} bytes with its name, and containerd takes ${LONGEST_LABEL}: put it into a file` };
+            return {
+                key,
+                reason: `has ${bytes} bytes with its name, and containerd takes ${LONGEST_LABEL}: put it into a file`,
+            };
         }
     }
     return undefined;

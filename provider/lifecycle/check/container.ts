@@ -28,7 +28,9 @@ function envName(name: string): string | undefined {
 }
 
 function secretName(name: string): string | undefined {
-    return /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/.test(name) ? undefined : "a secret's name may hold letters, digits, '_', '-' and '.'";
+    return /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/.test(name)
+        ? undefined
+        : "a secret's name may hold letters, digits, '_', '-' and '.'";
 }
 
 function octal(mode: string): string | undefined {
@@ -48,14 +50,18 @@ function cpuset(list: string): string | undefined {
 function exactlyOne(names: string[]): (value: Record<string, unknown>) => string | undefined {
     return (value) => {
         const given = names.filter((name) => value[name] !== undefined);
-        return given.length === 1 ? undefined : `needs exactly one of ${names.map((name) => `\`${name}\``).join(" and ")}`;
+        return given.length === 1
+            ? undefined
+            : `needs exactly one of ${names.map((name) => `\`${name}\``).join(" and ")}`;
     };
 }
 
 const mount = s.object(
     {
         bind: s.optional(s.text("an absolute path on the node", absolute)),
-        tmpfs: s.optional(s.object({ size: s.optional(s.size({ min: 1 })), mode: s.optional(s.text("an octal mode", octal)) })),
+        tmpfs: s.optional(
+            s.object({ size: s.optional(s.size({ min: 1 })), mode: s.optional(s.text("an octal mode", octal)) }),
+        ),
         readOnly: s.optional(s.flag()),
         propagation: s.optional(s.oneOf("private", "rslave", "rshared")),
     },
@@ -66,7 +72,9 @@ const file = s.object(
     {
         content: s.optional(s.text()),
         base64: s.optional(
-            s.text("bytes in base64", (value) => (/^[A-Za-z0-9+/\s]*={0,2}\s*$/.test(value) ? undefined : "is not base64")),
+            s.text("bytes in base64", (value) =>
+                /^[A-Za-z0-9+/\s]*={0,2}\s*$/.test(value) ? undefined : "is not base64",
+            ),
         ),
         mode: s.optional(s.text("an octal mode", octal)),
         uid: s.optional(s.number({ min: 0 })),
@@ -77,7 +85,10 @@ const file = s.object(
 );
 
 /** A file may be given as its content alone. */
-const fileOrContent = s.expand((value) => (typeof value === "string" && !isUnknown(value) ? { content: value } : value), file);
+const fileOrContent = s.expand(
+    (value) => (typeof value === "string" && !isUnknown(value) ? { content: value } : value),
+    file,
+);
 
 export const containerSchema = s.object({
     ...bookkeeping,
@@ -92,7 +103,9 @@ export const containerSchema = s.object({
     mounts: s.optional(s.map(mount, absolute)),
     workdir: s.optional(s.text("an absolute path", absolute)),
     user: s.optional(
-        s.text("a user", (user) => (/^[^:\s]+(?::[^:\s]+)?$/.test(user) ? undefined : 'must be like "www-data", "1000" or "1000:1000"')),
+        s.text("a user", (user) =>
+            /^[^:\s]+(?::[^:\s]+)?$/.test(user) ? undefined : 'must be like "www-data", "1000" or "1000:1000"',
+        ),
     ),
     hostname: s.optional(s.text("a host name", hostname)),
     tty: s.optional(s.flag()),
@@ -149,14 +162,17 @@ export function contradictions(given: Partial<ContainerInputs>): Failure[] {
     if (long) refuse(["labels", long.key], long.reason);
     const { limit, swap, reservation } = given.memory ?? {};
     if (typeof swap === "number" && swap !== -1) {
-        if (limit === undefined) refuse(["memory", "swap"], "needs `memory.limit` beside it: it is memory and swap together");
-        else if (typeof limit === "number" && swap < limit) refuse(["memory", "swap"], "is less than `memory.limit`: it is memory and swap together");
+        if (limit === undefined)
+            refuse(["memory", "swap"], "needs `memory.limit` beside it: it is memory and swap together");
+        else if (typeof limit === "number" && swap < limit)
+            refuse(["memory", "swap"], "is less than `memory.limit`: it is memory and swap together");
     }
     if (typeof limit === "number" && typeof reservation === "number" && reservation > limit) {
         refuse(["memory", "reservation"], "is more than `memory.limit`");
     }
     for (const target of Object.keys(given.files ?? {})) {
-        if (given.mounts && Object.hasOwn(given.mounts, target)) refuse(["mounts", target], "is a file of `files` already");
+        if (given.mounts && Object.hasOwn(given.mounts, target))
+            refuse(["mounts", target], "is a file of `files` already");
     }
     if (given.privileged === true && given.security?.seccomp === "default") {
         refuse(["security", "seccomp"], "has no effect on a privileged container: leave out one of the two");

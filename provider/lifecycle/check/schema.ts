@@ -7,7 +7,10 @@ import { ALL_CAPABILITIES } from "../../spec/capabilities";
 import { isUnknown } from "../unknown";
 import { formatDuration, parseDuration, parseSize } from "./units";
 
-const CAPABILITIES: ReadonlySet<string> = new Set(["ALL", ...ALL_CAPABILITIES.map((name) => name.replace(/^CAP_/, ""))]);
+const CAPABILITIES: ReadonlySet<string> = new Set([
+    "ALL",
+    ...ALL_CAPABILITIES.map((name) => name.replace(/^CAP_/, "")),
+]);
 
 /** Any schema of ours. */
 export type Schema = v.GenericSchema<unknown>;
@@ -35,7 +38,10 @@ function known<T extends Schema>(schema: T): v.GenericSchema<unknown, unknown> {
 
 /** May be absent; `null` counts as absent. */
 export function optional(schema: Schema): Schema {
-    return v.pipe(v.optional(v.nullable(schema)), v.transform((value) => value ?? undefined));
+    return v.pipe(
+        v.optional(v.nullable(schema)),
+        v.transform((value) => value ?? undefined),
+    );
 }
 
 /** A text; `problem` says what is wrong with one, or nothing. */
@@ -110,7 +116,9 @@ export function duration(): Schema {
     return known(
         v.pipe(
             v.string(expected('a duration with its unit like "30s"')),
-            refuse((value) => (parseDuration(value) === undefined ? 'is not a duration: write it like "30s" or "1m30s"' : undefined)),
+            refuse((value) =>
+                parseDuration(value) === undefined ? 'is not a duration: write it like "30s" or "1m30s"' : undefined,
+            ),
             v.transform((value) => formatDuration(parseDuration(value) ?? 0)),
         ),
     );
@@ -119,10 +127,12 @@ export function duration(): Schema {
 /** One of some words. */
 export function oneOf(...words: string[]): Schema {
     const list = words.map((word) => JSON.stringify(word)).join(", ");
-    return known(v.picklist(words, (issue) => {
-        const given = typeof issue.input === "string" ? JSON.stringify(issue.input) : kindOf(issue.input);
-        return `must be one of ${list}, not ${given}`;
-    }));
+    return known(
+        v.picklist(words, (issue) => {
+            const given = typeof issue.input === "string" ? JSON.stringify(issue.input) : kindOf(issue.input);
+            return `must be one of ${list}, not ${given}`;
+        }),
+    );
 }
 
 export function list(item: Schema): Schema {
@@ -161,21 +171,31 @@ export function map(value: Schema, problem?: (key: string) => string | undefined
     return known(
         v.pipe(
             isMap,
-            v.transform((input) => Object.fromEntries(Object.entries(input).filter(([, inner]) => inner !== null && inner !== undefined))),
+            v.transform((input) =>
+                Object.fromEntries(Object.entries(input).filter(([, inner]) => inner !== null && inner !== undefined)),
+            ),
             v.record(key, value),
         ),
     );
 }
 
 /** A map with these names and no others. */
-export function object(entries: Record<string, Schema>, problem?: (value: Record<string, unknown>) => string | undefined): Schema {
+export function object(
+    entries: Record<string, Schema>,
+    problem?: (value: Record<string, unknown>) => string | undefined,
+): Schema {
     const names = Object.keys(entries).join(",");
     const strict = v.strictObject(entries, (issue) => {
         if (issue.expected === "never") return names;
         return issue.expected === "Object" ? expected("a map")(issue) : "is missing, and must be given";
     });
     if (!problem) return known(strict);
-    return known(v.pipe(strict, refuse((value) => problem(value as Record<string, unknown>))));
+    return known(
+        v.pipe(
+            strict,
+            refuse((value) => problem(value as Record<string, unknown>)),
+        ),
+    );
 }
 
 /** A check with a sentence: `problem` gives what is wrong, or undefined. */

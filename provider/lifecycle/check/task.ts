@@ -11,7 +11,9 @@ const health = s.object(
         http: s.optional(
             s.object({
                 port,
-                path: s.optional(s.text("a path", (path) => (path.startsWith("/") ? undefined : 'must begin with "/"'))),
+                path: s.optional(
+                    s.text("a path", (path) => (path.startsWith("/") ? undefined : 'must begin with "/"')),
+                ),
                 status: s.optional(s.number({ min: 100, max: 599 })),
             }),
         ),
@@ -23,7 +25,8 @@ const health = s.object(
     },
     (value) => {
         const kinds = ["exec", "http", "tcp"].filter((kind) => value[kind] !== undefined);
-        if (kinds.length !== 1) return `needs exactly one of \`exec\`, \`http\` and \`tcp\`, and has ${kinds.length || "none"}`;
+        if (kinds.length !== 1)
+            return `needs exactly one of \`exec\`, \`http\` and \`tcp\`, and has ${kinds.length || "none"}`;
         if (Array.isArray(value["exec"]) && value["exec"].length === 0) return "`exec` names no command";
         return undefined;
     },
@@ -43,7 +46,9 @@ export const taskSchema = s.object({
     stop: s.optional(
         s.object({
             signal: s.optional(
-                s.text("a signal", (name) => (signalNumber(name) === undefined ? 'is no signal of Linux, like "SIGTERM"' : undefined)),
+                s.text("a signal", (name) =>
+                    signalNumber(name) === undefined ? 'is no signal of Linux, like "SIGTERM"' : undefined,
+                ),
             ),
             timeout: s.optional(s.duration()),
         }),

@@ -20,7 +20,8 @@ function failureOf(issue: v.BaseIssue<unknown>): Failure {
 
 /** Words that mean something else here than users may expect. */
 const MISTAKEN: Record<string, string> = {
-    command: "means different things in Docker and Kubernetes: say `entrypoint` (replaces the image's) or `args` (what follows it)",
+    command:
+        "means different things in Docker and Kubernetes: say `entrypoint` (replaces the image's) or `args` (what follows it)",
 };
 
 function unknownArgument(issue: v.BaseIssue<unknown>, property: string): Failure {

@@ -1,0 +1,75 @@
+/**
+ * Row: from the request to a running process. Ours is what the provider does for a Container and a Task, in a new run each
+ * time (connection, facts of the node, search for leftovers); the peer is `ctr run -d`, timed inside the worker.
+ */
+import type { Worker } from "../../playground/worker";
+import { container } from "../../provider/lifecycle/container";
+import { task } from "../../provider/lifecycle/task";
+import { byRatio, interleaved, timed, type Line } from "./measure";
+import { create, NODE, runOn } from "./provider";
+
+const RUNS = 15;
+const LIMIT = 1.1;
+
+/** Prints the milliseconds that a command takes: bash's own clock, because `date` would be a process more. */
+const STOPWATCH =
+    'start=$EPOCHREALTIME; "$@" >&2 || exit; end=$EPOCHREALTIME; echo $(((${end/./} - ${start/./}) / 10))';
+
+/** `image` is pinned, and on the worker already: claimed in namespace `default`, and known to `ctr` under the same name. */
+export async function starting(worker: Worker, image: { pinned: string; name: string }): Promise<Line[]> {
+    let count = 0;
+    const start = (network: "host" | "none") => async () => {
+        const name = `bench-${++count}`;
+        const owner = (type: string) => `urn:pulumi:bench::bench::pulumi-nodejs:dynamic/containerd:${type}::${name}`;
+        const run = runOn(worker);
+        const placed = {
+            image: image.pinned,
+            imageFrom: `${NODE}/default`,
+            name,
+            network,
+            args: ["sleep", "infinity"],
+        };
+        const removals: (() => Promise<void>)[] = [];
+        const milliseconds = await timed(async () => {
+            const made = await create(run, container, { ...placed, owner: owner("Container") });
+            const running = await create(run, task, { container: made.id, owner: owner("Task"), restart: "no" });
+            removals.push(running.remove, made.remove);
+        });
+        for (const remove of removals) await remove();
+        (await run.client(NODE, "default")).close();
+        return milliseconds;
+    };
+    const ctr =
+        (...options: string[]) =>
+        async () => {
+            const name = `peer-${++count}`;
+            const command = ["ctr", "run", "-d", ...options, image.name, name, "sleep", "infinity"];
+            const { code, stdout, stderr } = await worker.exec("bash", ["-c", STOPWATCH, "bash", ...command]);
+            if (code !== 0) throw new Error(`${command.join(" ")}: ${stderr}`);
+            await worker.run(
+                'ctr task kill -s KILL "$1" && ctr task rm -f "$1" >/dev/null; ctr container rm "$1"',
+                name,
+            );
+            return Number(stdout) / 100;
+        };
+    const samples = await interleaved(RUNS, {
+        host: start("host"),
+        hostPeer: ctr("--net-host"),
+        none: start("none"),
+        nonePeer: ctr(),
+    });
+    const on = `on containerd ${worker.version}`;
+    const against = "ctr run -d";
+    return [
+        byRatio(
+            { what: `start one container, network host, ${on}`, against: `${against} --net-host`, limit: LIMIT },
+            samples.host,
+            samples.hostPeer,
+        ),
+        byRatio(
+            { what: `start one container, network none, ${on}`, against, limit: LIMIT },
+            samples.none,
+            samples.nonePeer,
+        ),
+    ];
+}

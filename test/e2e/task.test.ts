@@ -1,0 +1,285 @@
+/** Tasks: health, exits, jobs, restart policies, how they are stopped, and what `up` says when one does not do its work. */
+import assert from "node:assert/strict";
+import { freePort } from "../../playground/registry";
+import type { Stack } from "../../playground/stack";
+import type { ContainerdVersion } from "../../playground/worker";
+import { type Census, census } from "../helpers/census";
+import { eventually, failed, rewrite, Scene, succeeded, told, unchanged } from "./scene";
+
+for (const version of ["1.6", "2"] satisfies ContainerdVersion[]) {
+    describe(`task: on containerd ${version}`, function () {
+        this.timeout(180_000);
+        let scene: Scene;
+        let stack: Stack;
+        let empty: Census;
+        let port: number;
+        before(async () => {
+            scene = await Scene.open(version);
+            empty = await census(scene.worker);
+            port = await freePort();
+            stack = await scene.stack("");
+        });
+        after(() => scene?.close());
+        afterEach(async () => {
+            await rewrite(stack, "");
+            succeeded(await stack.up());
+            await scene.holdsOnly(empty);
+        });
+
+        /** A container that runs a script, and its task. */
+        function service(name: string, script: string, taskArgs = "", containerArgs = ""): string {
+            return `new containerd.Task("${name}", {
+                container: new containerd.Container("${name}", {
+                    image: "${scene.busybox}", network: "host", entrypoint: ["sh", "-c", ${JSON.stringify(script)}], ${containerArgs}
+                }),
+                ${taskArgs}
+            });\n`;
+        }
+
+        /** What does not depend on containerd's version. */
+        const onModern = (title: string, test: () => Promise<void>): void => {
+            if (version === "2") it(title, test);
+        };
+
+        const sleeps = "trap 'exit 0' TERM; sleep infinity & wait";
+
+        /** The task's outputs and reasons in the state. */
+        async function record(
+            name: string,
+        ): Promise<{ ready?: unknown; status?: unknown; exitCode?: unknown; reasons: string[] }> {
+            const { deployment } = await stack.exportState();
+            const found = deployment.resources?.find(({ urn }) => urn.endsWith(`containerd:Task::${name}`));
+            const { ready, status, exitCode } = found?.outputs ?? {};
+            return { ready, status, exitCode, reasons: found?.initErrors ?? [] };
+        }
+
+        it("waits for health by command, by HTTP and by connection", async () => {
+            const other = await freePort();
+            await rewrite(
+                stack,
+                service("exec", `sleep 1; touch /healthy; ${sleeps}`, 'health: { exec: ["test", "-e", "/healthy"] }') +
+                    service(
+                        "http",
+                        `mkdir /w; echo fine >/w/ok; sleep 1; exec httpd -f -p 127.0.0.1:${port} -h /w`,
+                        `stop: { signal: "KILL" }, health: { http: { port: ${port}, path: "/ok", status: 200 } }`,
+                    ) +
+                    service(
+                        "tcp",
+                        `sleep 1; exec nc -ll -p ${other} -e cat`,
+                        `stop: { signal: "KILL" }, health: { tcp: { port: ${other} } }`,
+                    ),
+            );
+            const up = succeeded(await stack.up());
+            assert.equal(up.changes.length, 6);
+            for (const name of ["exec", "http", "tcp"]) {
+                assert.deepEqual(await record(name), {
+                    ready: true,
+                    status: "running",
+                    exitCode: undefined,
+                    reasons: [],
+                });
+            }
+            assert.equal((await fetch(`http://127.0.0.1:${port}/ok`)).status, 200);
+            unchanged(await stack.refresh(["--expect-no-changes"]));
+            unchanged(await stack.up(["--expect-no-changes"]));
+        });
+
+        onModern(
+            "fails where it does not get healthy, with the reason and the last lines, and the next up mends it",
+            async () => {
+                const program = (health: string): string =>
+                    service(
+                        "sick",
+                        `echo starting up >&2; echo cannot find my database >&2; ${sleeps}`,
+                        `health: { ${health}, interval: "100ms", startPeriod: "500ms", retries: 2, timeout: "2s" }`,
+                    );
+                await rewrite(stack, program(`tcp: { port: ${port} }`));
+                const said = failed(await stack.up());
+                assert.match(said, new RegExp(`health: .*runs, but is not healthy: no connection to port ${port}`));
+                assert.match(said, /Its last lines:\s+starting up\s+cannot find my database/);
+                const recorded = await record("sick");
+                assert.deepEqual([recorded.ready, recorded.status], [false, "running"]);
+                assert.match(recorded.reasons.join(), /not healthy/);
+                const pid = (await scene.pids())["sick"];
+
+                // It waits again, and fails again: nothing became better by itself.
+                const again = await stack.up();
+                assert.match(failed(again), /not healthy/);
+                assert.deepEqual(again.changes, ["sick: update"]);
+
+                // Also when a refresh in between has cleared the engine's mark.
+                succeeded(await stack.refresh());
+                assert.deepEqual((await stack.preview()).changes, ["sick: update"]);
+
+                await rewrite(stack, program('exec: ["true"]'));
+                const mended = succeeded(await stack.up());
+                assert.deepEqual(mended.changes, ["sick: update"]);
+                assert.deepEqual(await record("sick"), {
+                    ready: true,
+                    status: "running",
+                    exitCode: undefined,
+                    reasons: [],
+                });
+                assert.equal((await scene.pids())["sick"], pid, "the same process");
+            },
+        );
+
+        onModern("says how a process ended that should run, and its last lines", async () => {
+            await rewrite(stack, service("dies", "echo one; echo last words; exit 3", 'restart: "no"'));
+            const said = failed(await stack.up());
+            assert.match(said, /ended with exit status 3/);
+            assert.match(said, /Its last lines:\s+one\s+last words/);
+            await rewrite(
+                stack,
+                service("dies", "echo one; echo last words; exit 3", 'restart: "no", health: { exec: ["false"] }'),
+            );
+            assert.match(failed(await stack.up()), /ended with exit status 3.*last words/s);
+        });
+
+        onModern("says that a command does not exist, and leaves no process", async () => {
+            await rewrite(stack, service("typo", "").replace('"sh"', '"shh"'));
+            const said = failed(await stack.up());
+            assert.match(said, /there is no command shh in the image: see the Container's `entrypoint`/);
+            assert.deepEqual(await scene.pids(), {});
+            assert.deepEqual((await census(scene.worker)).tasks, []);
+            assert.deepEqual((await census(scene.worker)).processes, []);
+        });
+
+        onModern(
+            "runs jobs: exit status 0 stays, triggers run it anew, another status fails with the last lines",
+            async () => {
+                const job = (triggers: string, script = "echo ran >>/srv/runs"): string =>
+                    service(
+                        "job",
+                        script,
+                        `once: true, triggers: [${triggers}]`,
+                        'mounts: { "/srv": { bind: "/run/job" } }',
+                    ) + "";
+                await scene.worker.run("mkdir -p /run/job");
+                const runs = async (): Promise<number> =>
+                    (await scene.worker.run("cat /run/job/runs")).split("\n").filter(Boolean).length;
+                await rewrite(stack, job("1"));
+                succeeded(await stack.up());
+                assert.deepEqual(await record("job"), { ready: true, status: "stopped", exitCode: 0, reasons: [] });
+                assert.equal(await runs(), 1);
+                unchanged(await stack.refresh(["--expect-no-changes"]));
+                unchanged(await stack.up(["--expect-no-changes"]));
+                assert.equal(await runs(), 1);
+
+                await rewrite(stack, job("2"));
+                assert.deepEqual(
+                    succeeded(await stack.up()).changes.filter((change) => change.endsWith("replace")),
+                    ["job: replace"],
+                );
+                assert.equal(await runs(), 2);
+
+                await rewrite(stack, job("2", "echo migrating >&2; echo no such table >&2; exit 4"));
+                const said = failed(await stack.up());
+                assert.match(said, /ended with exit status 4/);
+                assert.match(said, /migrating\s+no such table/);
+                await rewrite(stack, job("2"));
+                succeeded(await stack.up());
+                assert.equal(await runs(), 3);
+                await scene.worker.run("rm -r /run/job");
+            },
+        );
+
+        it("comes back after it died, as its restart policy says", async () => {
+            await rewrite(stack, service("always", sleeps) + service("never", sleeps, 'restart: "no"'));
+            succeeded(await stack.up());
+            const before = await scene.pids();
+            const ids = await scene.containers();
+            for (const name of ["always", "never"])
+                await scene.worker.ctr("tasks", "kill", "-s", "SIGKILL", ids[name]!);
+            await eventually("the monitor starts it", async () => {
+                const { always } = await scene.pids();
+                return always !== undefined && always !== before["always"];
+            });
+            assert.equal((await scene.pids())["never"], undefined);
+            // What came back by itself is no drift; what did not is, and up starts it.
+            assert.deepEqual(succeeded(await stack.refresh()).changes, ["never: update"]);
+            const up = succeeded(await stack.up());
+            assert.deepEqual(up.changes, ["never: update"]);
+            assert.notEqual((await scene.pids())["never"], undefined);
+        });
+
+        it(
+            version === "2" ? "takes on-failure" : "refuses what the monitor of 1.6 cannot do, and starts nothing",
+            async () => {
+                if (version === "2") {
+                    await rewrite(
+                        stack,
+                        service("fails", "sleep 0.3; echo again; exit 1", 'restart: "on-failure:2"') +
+                            service("tty", sleeps, "", "tty: true"),
+                    );
+                    succeeded(await stack.up());
+                    const { fails } = await scene.containers();
+                    await eventually("it is started twice more, and not again", async () => {
+                        return (await scene.logOf(fails!)).split("again").length === 4;
+                    });
+                    return;
+                }
+                await rewrite(
+                    stack,
+                    service("fails", sleeps, 'restart: "on-failure:2"') + service("tty", sleeps, "", "tty: true"),
+                );
+                const said = failed(await stack.up(["--continue-on-error"]));
+                assert.match(said, /restart: containerd 1\.6\S* has no restart policies/);
+                assert.match(
+                    said,
+                    /restart: the restart monitor of containerd 1\.6\S* cannot start a container that has a terminal/,
+                );
+                assert.deepEqual(await scene.pids(), {});
+            },
+        );
+
+        onModern("stops by the Task's signal and grace, and kills what does not listen", async () => {
+            const script = (signal: string): string =>
+                `trap 'echo got ${signal} >>/srv/stops; exit 0' ${signal}; echo up; while :; do sleep 0.1; done`;
+            const mount = 'mounts: { "/srv": { bind: "/run/stops" } }';
+            await scene.worker.run("mkdir -p /run/stops");
+            await rewrite(
+                stack,
+                service("default", script("TERM"), "", mount) +
+                    service("usr1", script("USR1"), 'stop: { signal: "SIGUSR1", timeout: "20s" }', mount) +
+                    service("deaf", "trap '' TERM; while :; do sleep 0.1; done", 'stop: { timeout: "500ms" }'),
+            );
+            succeeded(await stack.up());
+            const ids = await scene.containers();
+            for (const name of ["default", "usr1"]) {
+                await eventually(`${name} is up`, async () => (await scene.logOf(ids[name]!)).includes("up"));
+            }
+            succeeded(await stack.destroy());
+            const stops = (await scene.worker.run("cat /run/stops/stops; rm -r /run/stops")).trim().split("\n").sort();
+            assert.deepEqual(stops, ["got TERM", "got USR1"]);
+        });
+
+        it("starts a process that ctr stopped again: an update, not a replacement (terraform-provider-docker#211)", async () => {
+            const program = (desired: string): string =>
+                service("web", sleeps, `desired: "${desired}"`) + service("bystander", sleeps);
+            await rewrite(stack, program("running"));
+            succeeded(await stack.up());
+            const { bystander } = await scene.pids();
+            const { web } = await scene.containers();
+            await rewrite(stack, program("stopped"));
+            assert.deepEqual(succeeded(await stack.up()).changes, ["web: update"]);
+            assert.deepEqual(await record("web"), { ready: true, status: "stopped", exitCode: undefined, reasons: [] });
+
+            // A wanted stop stays one (nerdctl#5153): the monitor, proven to be at work by the other one, leaves it.
+            await scene.worker.ctr("tasks", "kill", "-s", "SIGKILL", (await scene.containers())["bystander"]!);
+            await eventually("the monitor has looked", async () => {
+                const pids = await scene.pids();
+                return pids["bystander"] !== undefined && pids["bystander"] !== bystander;
+            });
+            assert.equal((await scene.pids())["web"], undefined);
+            unchanged(await stack.refresh(["--expect-no-changes"]));
+            unchanged(await stack.up(["--expect-no-changes"]));
+
+            await rewrite(stack, program("running"));
+            const up = succeeded(await stack.up());
+            assert.deepEqual(up.changes, ["web: update"], told(up));
+            assert.equal((await scene.containers())["web"], web);
+            assert.notEqual((await scene.pids())["web"], undefined);
+        });
+    });
+}

@@ -1,0 +1,165 @@
+/** The stack's config, the restart monitor's labels per version, and what a sweep may remove. */
+import assert from "node:assert/strict";
+import type { NodeFacts } from "../../provider/containerd/facts";
+import { LABEL } from "../../provider/lifecycle/ownership";
+import { assertRestartable, hasRestartLabels, restartLabels } from "../../provider/lifecycle/restart";
+import { chooseNode, nodeAddress, nodeSettings, readSettings, type Settings } from "../../provider/lifecycle/settings";
+import { leftovers, type Ours } from "../../provider/lifecycle/sweep";
+import { startProblem } from "../../provider/lifecycle/task";
+import { withLog } from "../../provider/lifecycle/logs";
+import { failsWith } from "../helpers/image";
+
+function settings(config: Record<string, unknown>): Settings {
+    return readSettings((key) => {
+        const value = config[key.replace(/^containerd:/, "")];
+        return value === undefined || typeof value === "string" ? value : JSON.stringify(value);
+    });
+}
+
+describe("lifecycle: the stack's config", () => {
+    const nodes = { a: { socket: "/run/a.sock", publicAddress: "192.0.2.1" }, b: { host: "b.example", user: "root" } };
+
+    it("has defaults for everything", () => {
+        assert.deepEqual(settings({}), {
+            nodes: {},
+            defaultNode: undefined,
+            defaultNamespace: "default",
+            registries: {},
+        });
+        assert.equal(chooseNode(settings({}), undefined), "localhost");
+        assert.deepEqual(nodeSettings(settings({}), "localhost"), { socket: "/run/containerd/containerd.sock" });
+    });
+
+    it("never means this machine where nodes are configured and none is named", () => {
+        assert.throws(
+            () => chooseNode(settings({ nodes }), undefined),
+            failsWith("Invalid", /^node: .*\(a, b\).*containerd:node/),
+        );
+        assert.equal(chooseNode(settings({ nodes, node: "b" }), undefined), "b");
+        assert.equal(chooseNode(settings({ nodes, node: "b" }), "a"), "a");
+    });
+
+    it("tells which nodes there are when one is not there", () => {
+        assert.throws(
+            () => nodeSettings(settings({ nodes }), "c"),
+            failsWith("NotFound", /node c, node: no node c .*which has a, b/),
+        );
+        assert.throws(() => nodeSettings(settings({}), "c"), failsWith("NotFound", /which is empty/));
+        for (const name of ["toString", "__proto__"]) {
+            assert.throws(() => nodeSettings(settings({ nodes }), name), failsWith("NotFound", /no node/));
+        }
+    });
+
+    it("knows where a node answers", () => {
+        assert.equal(nodeAddress(settings({ nodes }), "a"), "192.0.2.1");
+        assert.equal(nodeAddress(settings({ nodes }), "b"), "b.example");
+        assert.equal(nodeAddress(settings({}), "localhost"), "127.0.0.1");
+    });
+
+    const wrong: [config: Record<string, unknown>, says: RegExp][] = [
+        [{ namespace: "a/b" }, /^config containerd:namespace: /],
+        [{ nodes: "{nope hush" }, /^config containerd:nodes: is not JSON/],
+        [{ nodes: [] }, /^config containerd:nodes: must be a map, not a list$/],
+        [{ nodes: { a: {} } }, /^config containerd:nodes\.a: needs a `socket` .*or a `host`$/],
+        [{ nodes: { a: { socket: "run/x" } } }, /^config containerd:nodes\.a\.socket: must be an absolute path$/],
+        [
+            { nodes: { a: { socket: 5 } } },
+            /^config containerd:nodes\.a\.socket: must be an absolute path, not a number$/,
+        ],
+        [{ nodes: { a: { sockte: "/x" } } }, /^config containerd:nodes\.a\.sockte: .*did you mean `socket`\?$/],
+        [{ nodes: { a: { host: "x", port: 99999 } } }, /^config containerd:nodes\.a\.port: must be from 1 to 65535/],
+        [{ registries: "nope" }, /^config containerd:registries: is not JSON/],
+    ];
+    for (const [config, says] of wrong) {
+        it(`refuses ${JSON.stringify(config)}`, () => {
+            assert.throws(
+                () => settings(config),
+                (error) => {
+                    assert.ok(error instanceof Error);
+                    assert.match(error.message, says);
+                    assert.doesNotMatch(error.message, /hush/);
+                    return true;
+                },
+            );
+        });
+    }
+});
+
+describe("lifecycle: the restart monitor", () => {
+    const facts = (major: number, minor: number, more: Partial<NodeFacts> = {}): NodeFacts =>
+        ({ version: `${major}.${minor}.0`, major, minor, restartMonitor: true, ...more }) as NodeFacts;
+    const [old, modern] = [facts(1, 6), facts(2, 0)];
+    const policyLabel = "containerd.io/restart.policy";
+
+    it("gets no policy from us where it knows none, and no count that never ends", () => {
+        assert.equal(restartLabels("always", old)[policyLabel], undefined);
+        assert.equal(restartLabels("always", old)["containerd.io/restart.status"], "running");
+        assert.equal(restartLabels("always", facts(1, 7))[policyLabel], "always");
+        assert.equal(restartLabels("unless-stopped", modern)[policyLabel], "unless-stopped");
+        assert.equal(restartLabels("on-failure:3", modern)[policyLabel], "on-failure:3");
+        assert.deepEqual(restartLabels("no", modern), {});
+    });
+
+    it("sees when its labels are not those wanted", () => {
+        for (const policy of ["no", "always", "on-failure:3"]) {
+            for (const node of [old, modern]) assert.ok(hasRestartLabels(policy, node, restartLabels(policy, node)));
+            if (policy !== "no") assert.equal(hasRestartLabels(policy, modern, {}), false);
+        }
+        assert.equal(hasRestartLabels("no", modern, restartLabels("always", modern)), false);
+        assert.equal(hasRestartLabels("on-failure:3", modern, restartLabels("on-failure:2", modern)), false);
+    });
+
+    const rows: [policy: string, tty: boolean, facts: NodeFacts, refused: RegExp | undefined][] = [
+        ["always", false, old, undefined],
+        ["always", true, modern, undefined],
+        ["no", true, facts(1, 6, { restartMonitor: false }), undefined],
+        ["on-failure", false, modern, undefined],
+        ["on-failure:5", false, facts(1, 7), undefined],
+        ["on-failure", false, old, /restart: containerd 1\.6\.0 has no restart policies.*"always" or "no"/],
+        ["always", true, old, /restart: .*cannot start a container that has a terminal/],
+        ["always", true, facts(1, 7), /terminal/],
+        ["always", false, facts(2, 0, { restartMonitor: false }), /restart: .*without its restart monitor/],
+    ];
+    for (const [policy, tty, node, refused] of rows) {
+        it(`${policy}${tty ? " with a terminal" : ""} on ${node.version}: ${refused ? "refused" : "taken"}`, () => {
+            const act = (): void => assertRestartable(policy, tty, node, "n1");
+            if (refused) assert.throws(act, failsWith("Unsupported", refused));
+            else act();
+        });
+    }
+});
+
+describe("lifecycle: what a sweep may remove", () => {
+    const one = (name: string, uid: string, phase: string, retain = false): Ours => ({
+        name,
+        labels: { [LABEL.uid]: uid, [LABEL.phase]: phase, ...(retain ? { [LABEL.retain]: "true" } : {}) },
+    });
+
+    it("leaves the one that the state knows, and those to be retained", () => {
+        const ours = [
+            one("known", "1", "complete"),
+            one("killed", "2", "creating"),
+            one("killed-late", "3", "complete"),
+            one("retained", "4", "complete", true),
+            one("killed-with-retain", "5", "creating", true),
+        ];
+        const names = (known: string | undefined): string[] => leftovers(ours, known).map(({ name }) => name);
+        assert.deepEqual(names("1"), ["killed", "killed-late", "killed-with-retain"]);
+        assert.deepEqual(names(undefined), ["known", "killed", "killed-late", "killed-with-retain"]);
+    });
+});
+
+describe("lifecycle: sentences", () => {
+    it("says what a start that failed means, and keeps the runtime's words", () => {
+        const missing = 'runc create failed: exec: "nope": executable file not found in $PATH: unknown';
+        assert.match(startProblem(missing), /there is no command nope in the image.*`entrypoint`.*runc create failed/);
+        const mode = 'exec: "/etc": permission denied';
+        assert.match(startProblem(mode), /the command \/etc may not be executed/);
+        assert.equal(startProblem("something else"), "something else");
+    });
+
+    it("puts the last lines below a sentence", () => {
+        assert.equal(withLog("it ended", "one\ntwo\n"), "it ended. Its last lines:\n    one\n    two");
+        assert.equal(withLog("it ended", " \n"), "it ended. It wrote nothing");
+    });
+});
