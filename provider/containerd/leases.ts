@@ -5,15 +5,14 @@
 import { randomBytes } from "node:crypto";
 import { hasCode } from "../errors";
 import type { Client } from "./client";
+import { OWNER } from "./labels";
 
-/** Label of everything that we make on a node: who made it. */
-export const OWNER_LABEL = "pulumi-containerd/owner";
 const EXPIRE_LABEL = "containerd.io/gc.expire";
 
 export interface LeaseOptions {
     /** The lease's name. Default: `pulumi-containerd-` and random hexadecimal digits. */
     id?: string;
-    /** Who makes it, for {@link OWNER_LABEL}. */
+    /** Who makes it, for the label {@link OWNER}. */
     owner: string;
     /** More labels. */
     labels?: Record<string, string>;
@@ -28,7 +27,7 @@ export interface LeaseOptions {
 export async function startLease(client: Client, options: LeaseOptions): Promise<{ leased: Client; id: string }> {
     const id = options.id ?? `pulumi-containerd-${randomBytes(8).toString("hex")}`;
     const expire = new Date(Date.now() + (options.expire ?? 3_600_000)).toISOString().replace(/\.\d+Z$/, "Z");
-    const labels = { ...client.marks, ...options.labels, [OWNER_LABEL]: options.owner, [EXPIRE_LABEL]: expire };
+    const labels = { ...client.marks, ...options.labels, [OWNER]: options.owner, [EXPIRE_LABEL]: expire };
     await client.leases.create({ id, labels });
     return { leased: client.withLease(id), id };
 }

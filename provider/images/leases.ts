@@ -4,8 +4,9 @@
  */
 import { randomBytes } from "node:crypto";
 import type { Client } from "../containerd/client";
+import { OWNER, UID } from "../containerd/labels";
 import { hasCode } from "../errors";
-import { incomingName, OWNER, ownerLabel, PULL, PURPOSE, UID, type Claim } from "./names";
+import { incomingName, ownerLabel, PULL, PURPOSE, type Claim } from "./names";
 
 /** How long a lease that nobody ends holds: longer than any pull may take. */
 const EXPIRES = 24 * 60 * 60_000;

@@ -7,22 +7,16 @@
  * A *claim* is a label that says which resource uses the image. A record that we brought goes with its last claim.
  */
 import { createHash } from "node:crypto";
+import { LONGEST_LABEL, OWNER } from "../containerd/labels";
 
 /** On an image record: we created it. */
 export const BROUGHT = "pulumi-containerd/brought";
 /** Prefix of the label of a claim; what follows is the claimant's uid, the value its owner (URN). */
 export const CLAIM = "pulumi-containerd/claim.";
-/** On leases and snapshots that are being made: whose they are. The owner may be shortened, see `ownerLabel`. */
-export const OWNER = "pulumi-containerd/owner";
-/** On leases and snapshots that are being made: the uid of the resource they are made for. */
-export const UID = "pulumi-containerd/uid";
 /** On leases: what they are for. */
 export const PURPOSE = "pulumi-containerd/purpose";
 /** The purpose of our leases. */
 export const PULL = "image-pull";
-
-/** containerd refuses a label whose key and value have more bytes than this together. */
-const LABEL_LIMIT = 4096;
 
 /** Who uses an image. */
 export interface Claim {
@@ -39,7 +33,7 @@ export function claimLabel(uid: string): string {
 
 /** An owner as the value of the label `key`: itself, or where it is too long its end and a hash, which stays unique. */
 export function ownerLabel(owner: string, key = OWNER): string {
-    const room = LABEL_LIMIT - Buffer.byteLength(key);
+    const room = LONGEST_LABEL - Buffer.byteLength(key);
     if (Buffer.byteLength(owner) <= room) return owner;
     const hash = createHash("sha256").update(owner).digest("hex").slice(0, 16);
     return `${hash}…${Buffer.from(owner)

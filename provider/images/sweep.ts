@@ -1,9 +1,10 @@
 /** What killed pulls left on a node, found by its owner's labels and removed. */
 import type { Client } from "../containerd/client";
+import { OWNER, UID } from "../containerd/labels";
 import { nodeFacts } from "../containerd/facts";
 import { hasCode } from "../errors";
 import { endLease, removeIncoming } from "./leases";
-import { claimLabel, claimsOf, OWNER, ownerLabel, PULL, PURPOSE, UID } from "./names";
+import { claimLabel, claimsOf, ownerLabel, PULL, PURPOSE } from "./names";
 import { release } from "./records";
 
 /** What may be left of pulls on a node, whosever it is: one listing serves all owners. */

@@ -5,9 +5,10 @@
 import { randomBytes } from "node:crypto";
 import { labelBlob } from "../containerd/blobs";
 import type { Client } from "../containerd/client";
+import { OWNER, UID } from "../containerd/labels";
 import { ContainerdError, hasCode } from "../errors";
 import { UNCOMPRESSED, type Layer } from "./documents";
-import { OWNER, ownerLabel, UID, type Claim } from "./names";
+import { ownerLabel, type Claim } from "./names";
 import { inTurn } from "./turns";
 
 /** What containerd may take for one layer. */

@@ -5,7 +5,8 @@
 import type { Client } from "../containerd/client";
 import { endLease } from "../containerd/leases";
 import { removeIncoming } from "../images/leases";
-import { PULL, PURPOSE, UID } from "../images/names";
+import { UID } from "../containerd/labels";
+import { PULL, PURPOSE } from "../images/names";
 import type { Run } from "./run";
 
 /** On leases: the stack for whose sake they are, see {@link stackOfUrn}. */

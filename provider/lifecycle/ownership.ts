@@ -1,12 +1,13 @@
 /** The labels by which an object says whose it is. Pure. */
+import { OWNER, UID } from "../containerd/labels";
 import { ContainerdError } from "../errors";
 
 /** Label keys of ours. All begin alike, so that one filter finds them. */
 export const LABEL = {
     /** URN of the resource that made it. */
-    owner: "pulumi-containerd/owner",
+    owner: OWNER,
     /** Which one of all that this owner ever made. */
-    uid: "pulumi-containerd/uid",
+    uid: UID,
     /** Generation of spec and scripts. */
     revision: "pulumi-containerd/revision",
     /** `creating` until all of it is there, then `complete`. */
@@ -26,9 +27,6 @@ export const LABEL = {
 
 /** containerd's own label for the stop signal that an image asks for. */
 export const IMAGE_STOP_SIGNAL = "io.containerd.image.config.stop-signal";
-
-/** Most bytes of a label's key and value together, as containerd has it. */
-export const LONGEST_LABEL = 4096;
 
 /** Label keys that users may not set: containerd's and ours mean something there. */
 export const RESERVED_LABEL = /^(?:pulumi-containerd\/|containerd\.io\/|io\.containerd\.|io\.cri-containerd)/;

@@ -77,7 +77,7 @@ describe("package", function () {
         const job = new containerd.Container("job", { image, network: "none", args: ["echo", "hello"] });
         const task = new containerd.Task("job", { container: job, once: true });
     `;
-    const kinds: [what: string, entry: string, head: string, tail: string, more: object][] = [
+    const kinds: [what: string, entry: string, head: string, tail: string][] = [
         ["CommonJS", "index.js", PREAMBLE, "exports.exit = task.exitCode;"],
         [
             "ESM",

@@ -1,7 +1,8 @@
 /** What the descriptions of several resources have in common. */
+import { LONGEST_LABEL } from "../../containerd/labels";
 import { REVISION } from "../../spec/revision";
 import { identifierProblem, newUid } from "../names";
-import { LONGEST_LABEL, RESERVED_LABEL } from "../ownership";
+import { RESERVED_LABEL } from "../ownership";
 import type { Run } from "../run";
 import { chooseNode, nodeSettings } from "../settings";
 import { isUnknown } from "../unknown";
