@@ -4,7 +4,8 @@ import { formatDuration, parseDuration, parseSize } from "../../provider/lifecyc
 import { labelProblem, labelsProblem } from "../../provider/lifecycle/check/common";
 import { givenLabels, labelChange } from "../../provider/lifecycle/labels";
 import * as names from "../../provider/lifecycle/names";
-import { foreign, LABEL, LONGEST_LABEL, ownerLabels, userLabels } from "../../provider/lifecycle/ownership";
+import { LONGEST_LABEL } from "../../provider/containerd/labels";
+import { foreign, LABEL, ownerLabels, userLabels } from "../../provider/lifecycle/ownership";
 import { signalNumber } from "../../provider/lifecycle/signals";
 import { holdsUnknown, UNKNOWN } from "../../provider/lifecycle/unknown";
 import { failsWith } from "../helpers/image";
