@@ -5,10 +5,11 @@ import { placed } from "./check/common";
 import { validate } from "./check/validate";
 import { compare, type Policies } from "./diff";
 import type { Lifecycle } from "./lifecycle";
-import { makeContainer, removeContainer, renewContainer } from "./make-container";
+import { makeContainer, renewContainer } from "./make-container";
 import { automaticName, formatId, isAutomaticName, parseId } from "./names";
 import { pin, referenceOf } from "./pin";
 import { readContainer } from "./read-container";
+import { removeContainer } from "./remove-container";
 import type { Run } from "./run";
 import { chooseNode, nodeAddress } from "./settings";
 import { isUnknown } from "./unknown";
@@ -28,6 +29,7 @@ const policies: Policies<ContainerInputs> = {
     revision: "update",
     retainOnDelete: "update",
     timeouts: "none",
+    replaceOnChanges: "none",
     node: "replace",
     namespace: "replace",
     name: "replace",
@@ -87,7 +89,16 @@ export const container: Lifecycle<ContainerInputs, ContainerState> = {
         const node = state.node ?? chooseNode(run.settings, undefined);
         const known = { ...state, node, namespace, name, uid };
         const found = await readContainer(run, known);
-        return found && { ...known, ...found, containerId: name, address: state.address ?? addressOf(run, known) };
+        // The object alone is gone: its snapshot, files and claim may lie there still, and go when it is replaced or deleted.
+        if (found === "gone") return state.uid === undefined ? undefined : { ...state, complete: false };
+        return (
+            found && {
+                ...known,
+                ...found,
+                containerId: name,
+                address: state.address ?? addressOf(run, { ...known, ...found }),
+            }
+        );
     },
 
     async update(run, _id, olds, news) {
@@ -101,11 +112,9 @@ export const container: Lifecycle<ContainerInputs, ContainerState> = {
     },
 };
 
-/** Its own name, if one is given; else the one that it has, else a new one. */
+/** Its own name, if one is given; else the one that it has (also when the resource was renamed, by an alias), else a new one. */
 function nameOf(given: ContainerInputs, olds: ContainerInputs | undefined): string {
-    if (given.name !== undefined) return given.name;
-    if (olds && isAutomaticName(given.owner, olds.name)) return olds.name;
-    return automaticName(given.owner);
+    return given.name ?? olds?.name ?? automaticName(given.owner);
 }
 
 async function pinned(
@@ -121,8 +130,10 @@ async function pinned(
 /** Whether the old and the new one could not stand side by side. */
 function wouldFight(olds: ContainerState, news: ContainerInputs): boolean {
     if (olds.node !== news.node) return false;
+    // A replacement is checked again, without the old inputs, and gets another name where nobody chose one.
+    const chosen = ![olds.owner, news.owner].some((owner) => isAutomaticName(owner, olds.name));
     const sameName = olds.namespace === news.namespace && olds.name === news.name;
-    return sameName || (olds.network === "host" && news.network === "host");
+    return (chosen && sameName) || (olds.network === "host" && news.network === "host");
 }
 
 function stateOf(run: Run, inputs: ContainerInputs): ContainerState {

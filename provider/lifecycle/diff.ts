@@ -12,19 +12,41 @@ export type Policies<Inputs> = { readonly [K in keyof Required<Inputs>]: Policy 
  * The arguments that changed, by the policy of each. Both sides are normalized already, so that equal means equal: absent
  * and `undefined` are the same, and the order of keys says nothing.
  */
-export function compare<Inputs extends object>(
+export function compare<Inputs extends { replaceOnChanges?: string[] }>(
     policies: Policies<Inputs>,
     olds: Partial<Inputs>,
     news: Partial<Inputs>,
 ): Pick<Difference, "changed" | "replaces"> {
     const changed: string[] = [];
     const replaces: string[] = [];
+    const asked = (news.replaceOnChanges ?? []).map(parsePath);
     for (const [name, policy] of Object.entries(policies) as [keyof Inputs & string, Policy][]) {
         if (policy === "none" || isDeepStrictEqual(present(olds[name]), present(news[name]))) continue;
         changed.push(name);
-        if (policy === "replace") replaces.push(name);
+        if (policy === "replace" || asked.some((path) => concerns(path, name, olds[name], news[name])))
+            replaces.push(name);
     }
     return { changed, replaces };
+}
+
+/** The keys of one of Pulumi's property paths: `files["/a"].mode`, `args[0]`, `labels.*`. */
+function parsePath(path: string): string[] {
+    return [...path.matchAll(/"((?:[^"\\]|\\.)*)"|[^.[\]"]+/g)].map(
+        ([plain, quoted]) => quoted?.replace(/\\(.)/g, "$1") ?? plain,
+    );
+}
+
+/** Whether a change of the argument `name` is one at or below a path. */
+function concerns([first, ...rest]: string[], name: string, before: unknown, after: unknown): boolean {
+    if (first !== "*" && first !== name) return false;
+    let sides = [before, after];
+    for (const key of rest) {
+        if (key === "*") break;
+        sides = sides.map((side) =>
+            typeof side === "object" && side !== null ? (side as Record<string, unknown>)[key] : undefined,
+        );
+    }
+    return !isDeepStrictEqual(present(sides[0]), present(sides[1]));
 }
 
 /** A value without what is absent: `undefined`, `null`, and maps and lists that hold nothing. */

@@ -73,6 +73,7 @@ const policies: Policies<ImageInputs> = {
     revision: "none",
     retainOnDelete: "none",
     timeouts: "none",
+    replaceOnChanges: "none",
     node: "replace",
     namespace: "replace",
     ref: "replace",

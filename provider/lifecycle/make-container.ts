@@ -1,6 +1,6 @@
 /**
- * Makes, renews and removes a container on a node. The container object comes first and goes last: whatever is killed in
- * between is found by it, and one idempotent removal serves as undoing, as delete, and as the sweep of what a killed run left.
+ * Makes and renews a container on a node. The container object comes first, and goes last (`remove-container.ts`): whatever is
+ * killed in between is found by it.
  */
 import type { Client } from "../containerd/client";
 import { removeTree, writeFiles } from "../containerd/node-files";
@@ -9,8 +9,7 @@ import { ContainerdError, hasCode } from "../errors";
 import { ensureImage } from "../images/ensure";
 import { findImage, imageConfig, type ImageForContainer, snapshotterFor } from "../images/inspect";
 import { formatProgress } from "../images/progress";
-import { releaseImage } from "../images/records";
-import { containerFolder, NODE_FOLDER } from "../node/folders";
+import { containerFolder } from "../node/folders";
 import { loggerAnnotations } from "../node/log-uri";
 import { parseReference } from "../registry/reference";
 import { buildSpec } from "../spec/build";
@@ -24,25 +23,29 @@ import { knownUid } from "./check/common";
 import { labelChange } from "./labels";
 import { clientForChange } from "./leases";
 import { foreign, IMAGE_STOP_SIGNAL, LABEL, ownerLabels } from "./ownership";
+import { assertMountSources } from "./mount-sources";
 import { openSource, registryAccess } from "./pin";
 import { askPrivileges, type Privileges, privilegesOf, wantsEverything } from "./privileges";
 import { processState, setLabels, startProcess, stopOf, stopProcess } from "./process";
+import { removeContainer } from "./remove-container";
 import { RESTART_LABELS } from "./restart";
 import type { Run } from "./run";
-import { leftovers, oursBefore, sweepImages } from "./sweep";
+import { leftovers, oursBefore, pullsBefore, sweepImages } from "./sweep";
 
 const SPEC_TYPE = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
 const RESOURCES_TYPE = "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources";
 const DEFAULT_RUNTIME = "io.containerd.runc.v2";
 
-/** What a removal has to know. */
-export type Doomed = Pick<ContainerInputs, "node" | "namespace" | "name" | "uid"> & Partial<ContainerInputs>;
-
 /** Makes all of a container. What fails is undone before it throws. */
 export async function makeContainer(run: Run, inputs: ContainerInputs): Promise<void> {
     const client = await clientForChange(run, inputs.node, inputs.namespace);
     await sweep(run, client, inputs);
-    await reserve(client, inputs);
+    try {
+        await assertMountSources(client, inputs.mounts);
+        await reserve(client, inputs);
+    } catch (error) {
+        throw ContainerdError.from(error, { node: inputs.node });
+    }
     try {
         const image = await bringImage(run, client, inputs);
         await prepareSnapshot(client, inputs, image.chainId);
@@ -62,8 +65,8 @@ export async function makeContainer(run: Run, inputs: ContainerInputs): Promise<
 
 /** Removes what earlier, killed creates of this owner left. */
 async function sweep(run: Run, client: Client, { owner, node, namespace }: ContainerInputs): Promise<void> {
-    const ours = (await oursBefore(run, client)).get(owner) ?? [];
-    for (const { name, labels } of leftovers(ours, knownUid(run, owner))) {
+    const [before] = await Promise.all([oursBefore(run, client), pullsBefore(run, client)]);
+    for (const { name, labels } of leftovers(before.get(owner) ?? [], knownUid(run, owner))) {
         await removeContainer(run, { node, namespace, name, uid: labels[LABEL.uid] ?? "" });
     }
     await sweepImages(run, client, owner);
@@ -234,60 +237,6 @@ async function removeOldFiles(client: Client, olds: ContainerInputs, news: Conta
     for (const { path } of filePaths(olds, folder)) {
         if (!wanted.has(path)) await removeTree(client, folder, path.slice(folder.length + 1));
     }
-}
-
-/**
- * Removes all of a container, its process first. What is not there is fine; what bears the name but is another one (another
- * uid) is left alone. Throws when the node does not answer.
- */
-export async function removeContainer(run: Run, doomed: Doomed): Promise<void> {
-    const client = await clientForChange(run, doomed.node, doomed.namespace);
-    const { name, uid } = doomed;
-    const container = await find(client, name);
-    if (container && container.labels[LABEL.uid] !== uid) return releaseImageOf(client, doomed);
-    if (container) await stopProcess(client, name, stopOf(container.labels));
-    const snapshotter = container?.snapshotter || (await snapshotterFor(client, doomed.snapshotter));
-    await removeSnapshot(client, snapshotter, name, uid);
-    await removeTree(client, NODE_FOLDER, containerFolder(doomed.namespace, name).slice(NODE_FOLDER.length + 1));
-    await releaseImageOf(client, doomed);
-    if (container) await removeObject(client, name);
-}
-
-async function find(
-    client: Client,
-    name: string,
-): Promise<{ labels: Record<string, string>; snapshotter: string } | undefined> {
-    try {
-        return (await client.containers.get({ id: name })).container ?? undefined;
-    } catch (error) {
-        if (hasCode(error, "NotFound")) return undefined;
-        throw error;
-    }
-}
-
-async function removeObject(client: Client, name: string): Promise<void> {
-    // The monitor may have started it once more meanwhile; deleting the object would leave that process without a name.
-    await stopProcess(client, name, { signal: "SIGKILL", timeout: "0s" });
-    try {
-        await client.containers.delete({ id: name });
-    } catch (error) {
-        if (!hasCode(error, "NotFound")) throw error;
-    }
-}
-
-async function removeSnapshot(client: Client, snapshotter: string, name: string, uid: string): Promise<void> {
-    try {
-        const { info } = await client.snapshots.stat({ snapshotter, key: name });
-        if (info?.labels[LABEL.uid] === uid) await client.snapshots.remove({ snapshotter, key: name });
-    } catch (error) {
-        if (!hasCode(error, "NotFound")) throw error;
-    }
-}
-
-async function releaseImageOf(client: Client, { image, uid }: Doomed): Promise<void> {
-    if (image === undefined || !image.includes("@")) return;
-    const at = image.indexOf("@");
-    await releaseImage(client, { reference: image.slice(0, at), digest: image.slice(at + 1), uid });
 }
 
 function ownLabels(inputs: ContainerInputs, phase: "creating" | "complete"): Record<string, string> {

@@ -12,17 +12,17 @@ import { LABEL } from "./ownership";
 import { privilegesOf } from "./privileges";
 import type { Run } from "./run";
 
-/** The arguments that changed on the node, with their values there; undefined when the container is gone, or another's. */
+/** The arguments that changed on the node, with their values there; undefined when the name is another's by now. */
 export async function readContainer(
     run: Run,
     state: ContainerState,
-): Promise<(Partial<ContainerInputs> & { complete: boolean }) | undefined> {
+): Promise<(Partial<ContainerInputs> & { complete: boolean }) | "gone" | undefined> {
     const client = await run.client(state.node, state.namespace);
     let container;
     try {
         ({ container } = await client.containers.get({ id: state.name }));
     } catch (error) {
-        if (hasCode(error, "NotFound")) return undefined;
+        if (hasCode(error, "NotFound")) return "gone";
         throw error;
     }
     if (!container || container.labels[LABEL.uid] !== state.uid) return undefined;
@@ -32,7 +32,10 @@ export async function readContainer(
     const actual = specIn(container.spec);
     const expected = complete && state.image ? await expectedSpec(client, state, actual) : undefined;
     const drift = expected ? readBack(actual, expected, state) : {};
-    return { ...drift, labels: givenLabels(container.labels, state.labels), complete };
+    // Of one that another program made nothing else is known.
+    const network =
+        state.network ?? (actual.linux?.namespaces?.some(({ type }) => type === "network") ? "none" : "host");
+    return { network, ...drift, labels: givenLabels(container.labels, state.labels), complete };
 }
 
 /** The spec as we would make it now; undefined where the image is gone, and nothing can be said. */

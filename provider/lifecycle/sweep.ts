@@ -3,7 +3,7 @@
  * again. Looked for once a run, node and namespace, because only earlier runs can have left something.
  */
 import type { Client } from "../containerd/client";
-import { listPullRemains, sweepImageLeftovers } from "../images/sweep";
+import { listPullRemains, type PullRemains, sweepImageLeftovers } from "../images/sweep";
 import { knownUid } from "./check/common";
 import { LABEL } from "./ownership";
 import type { Run } from "./run";
@@ -39,11 +39,15 @@ export function leftovers(ours: readonly Ours[], known: string | undefined): Our
     });
 }
 
+/** What pulls have left in a namespace, as it was when this run first looked. */
+export function pullsBefore(run: Run, client: Client): Promise<PullRemains> {
+    return run.once(`pulls ${client.node} ${client.namespace}`, () => listPullRemains(client));
+}
+
 /** Removes leases, half unpacked snapshots and claims that killed creates of this owner left. */
 export async function sweepImages(run: Run, client: Client, owner: string): Promise<void> {
     await run.once(`swept images ${client.node} ${client.namespace} ${owner}`, async () => {
-        const remains = await run.once(`pulls ${client.node} ${client.namespace}`, () => listPullRemains(client));
-        await sweepImageLeftovers(client, owner, keep(knownUid(run, owner)), remains);
+        await sweepImageLeftovers(client, owner, keep(knownUid(run, owner)), await pullsBefore(run, client));
     });
 }
 

@@ -12,7 +12,7 @@ import { type Failure, type Lifecycle, NotReady } from "./lifecycle";
 import { lastLogLines, withLog } from "./logs";
 import { parseId } from "./names";
 import { LABEL } from "./ownership";
-import { exited, processState, removeTask, setLabels, startProcess, stopOf, stopProcess } from "./process";
+import { exited, processState, removeTask, setLabels, startProcess, type Stop, stopOf, stopProcess } from "./process";
 import { assertRestartable, hasRestartLabels, RESTART_LABELS, restartLabels } from "./restart";
 import type { Run } from "./run";
 import { isUnknown } from "./unknown";
@@ -43,6 +43,7 @@ const policies: Policies<TaskInputs> = {
     revision: "none",
     retainOnDelete: "none",
     timeouts: "none",
+    replaceOnChanges: "none",
     node: "replace",
     container: "replace",
     triggers: "replace",
@@ -91,9 +92,8 @@ export const task: Lifecycle<TaskInputs, TaskState> = {
         const labels = await claim(client, inputs);
         const id = `${inputs.container}/${inputs.uid}`;
         try {
-            const { name } = parseId(inputs.container);
-            await stopProcess(client, name, stopOf(labels)); // what a killed create left running
-            const state = await bringUp(run, client, id, inputs);
+            // What a killed create left running is not what was asked for: it is started anew.
+            const state = await bringUp(run, client, id, inputs, { anew: stopOf(labels) });
             return { id, state };
         } catch (error) {
             if (!(error instanceof NotReady)) await letGo(client, inputs).catch(() => undefined); // the next create finds it
@@ -201,20 +201,29 @@ async function claim(client: Client, inputs: TaskInputs): Promise<Record<string,
     return { ...found.labels, ...stop };
 }
 
-/** Starts the process where it does not run, and waits until it does its work. */
-async function bringUp(run: Run, client: Client, id: string, inputs: TaskInputs): Promise<TaskState> {
+/**
+ * Starts the process where it does not run, and waits until it does its work. With `anew`, a process that runs is stopped
+ * in that way first.
+ */
+async function bringUp(
+    run: Run,
+    client: Client,
+    id: string,
+    inputs: TaskInputs,
+    { anew }: { anew?: Stop } = {},
+): Promise<TaskState> {
     const { name } = parseId(inputs.container);
     const facts = await nodeFacts(client);
     assertRestartable(inputs.restart, await hasTerminal(client, name), facts, inputs.node);
+    const runs = !anew && (await processState(client, name))?.status === "running";
+    // The monitor is called off meanwhile: it would start it too.
+    if (anew || (!runs && inputs.desired === "running")) await stopProcess(client, name, anew ?? {});
     if (inputs.desired === "stopped") return { ...inputs, ready: true, status: "stopped" };
-    const process = await processState(client, name);
-    if (process?.status !== "running") {
-        // The monitor is called off meanwhile: it would start it too.
-        await stopProcess(client, name, {});
-        await start(client, name);
-    }
+    if (!runs) await start(client, name);
     if (inputs.once) return runOnce(client, name, inputs);
-    await watch(client, name, restartLabels(inputs.restart, facts));
+    const labels = restartLabels(inputs.restart, facts);
+    // After a stop there are none to be taken off.
+    if (runs || Object.keys(labels).length > 0) await watch(client, name, labels);
     const patient = { client, transport: run.transport(inputs.node), name };
     const deadline = Date.now() + timeoutOf(inputs);
     try {

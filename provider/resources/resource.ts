@@ -34,6 +34,7 @@ export abstract class ContainerdResource extends pulumi.CustomResource {
                       owner: ownerUrn(type, name, opts.parent),
                       retainOnDelete: opts.retainOnDelete || undefined,
                       timeouts: opts.customTimeouts,
+                      replaceOnChanges: opts.replaceOnChanges,
                   };
         super(type, name, { ...props, ...bookkeeping, __provider: providerOf(kind) }, opts);
     }

@@ -37,6 +37,8 @@ export interface ContainerInputs {
     retainOnDelete?: boolean;
     /** The option `customTimeouts`. */
     timeouts?: { create?: string; update?: string; delete?: string };
+    /** The option `replaceOnChanges`. */
+    replaceOnChanges?: string[];
     node: string;
     /** containerd's namespace. */
     namespace: string;

@@ -10,7 +10,7 @@ import { registrySource } from "../../provider/registry/source";
 import { unixTransport } from "../../provider/transport/unix";
 import { byRatio, interleaved, timed, type Line } from "./measure";
 
-const RUNS = 7;
+const RUNS = Number(process.env.BENCH_RUNS ?? 7);
 const LIMITS = { content: 1.15, transfer: 1.1 };
 
 export async function pulling(worker: Worker, registry: Registry): Promise<Line[]> {

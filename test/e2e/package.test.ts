@@ -64,7 +64,6 @@ describe("package", function () {
         }
         assert.ok(
             files.some((name) => name.endsWith(".proto")),
-            "the proto files",
         );
         assert.deepEqual(
             files.filter((name) => /^(test|playground|examples|provider|docs|node_modules)\//.test(name)),

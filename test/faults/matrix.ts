@@ -80,13 +80,19 @@ export class Matrix {
             return method;
         } catch (error) {
             const words = error instanceof Error ? error.message : String(error);
-            const first = said.diagnostics.filter(({ severity }) => severity === "error").map(({ message }) => message.trim());
-            throw new Error(`${what}\n${words}\nThe disturbed run said: ${first.join("\n") || "nothing"}`, { cause: error });
+            const first = said.diagnostics
+                .filter(({ severity }) => severity === "error")
+                .map(({ message }) => message.trim());
+            throw new Error(`${what}\n${words}\nThe disturbed run said: ${first.join("\n") || "nothing"}`, {
+                cause: error,
+            });
         }
     }
 }
 
 function assertDone(result: UpdateResult, what: string): void {
-    const errors = result.diagnostics.filter(({ severity }) => severity === "error").map(({ message }) => message.trim());
+    const errors = result.diagnostics
+        .filter(({ severity }) => severity === "error")
+        .map(({ message }) => message.trim());
     assert.equal(result.code, 0, `${what} fails: ${errors.join("\n") || result.stderr || result.stdout}`);
 }

@@ -70,7 +70,10 @@ export class Disturbance implements Fault {
     async assertOver(): Promise<void> {
         if (this.#provider === undefined || (await endsWithin(this.#provider, ORPHAN_ENDS))) return;
         process.kill(this.#provider, "SIGKILL");
-        throw new ContainerdError("Failed", "the provider lives on without its engine, and could go on changing the node");
+        throw new ContainerdError(
+            "Failed",
+            "the provider lives on without its engine, and could go on changing the node",
+        );
     }
 
     #killProvider(): void {

@@ -50,9 +50,18 @@ for (const version of ["1.6", "2"] satisfies ContainerdVersion[]) {
                     registries: {},
                 };
                 const run = new Run(settings, { progress: () => undefined, warn: () => undefined });
-                const owner = (kind: string): string => `urn:pulumi:dev::test::pulumi-nodejs:dynamic/containerd:${kind}::crash`;
-                const given = { owner: owner("Container"), image, network: "none", args: ["sh", "-c", "sleep 0.05; exit 1"] };
-                const made = await container.create(run, await checked<ContainerInputs>(container.check(run, undefined, given)));
+                const owner = (kind: string): string =>
+                    `urn:pulumi:dev::test::pulumi-nodejs:dynamic/containerd:${kind}::crash`;
+                const given = {
+                    owner: owner("Container"),
+                    image,
+                    network: "none",
+                    args: ["sh", "-c", "sleep 0.05; exit 1"],
+                };
+                const made = await container.create(
+                    run,
+                    await checked<ContainerInputs>(container.check(run, undefined, given)),
+                );
                 const asked = { owner: owner("Task"), container: made.id, node: "worker" };
                 const inputs = await checked<TaskInputs>(task.check(run, undefined, asked));
                 // Whether it crashes before `create` has seen it run is up to chance, as it is for users.

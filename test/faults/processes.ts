@@ -46,3 +46,16 @@ export async function endsWithin(pid: number, time: number): Promise<boolean> {
     }
     return true;
 }
+
+/**
+ * Stops or continues the containerd of a worker. What started it (`nsenter`) stops itself together with its child, and has to
+ * be continued too: else nobody would collect the child in the end.
+ */
+export function signalContainerd(config: string, signal: "SIGSTOP" | "SIGCONT"): void {
+    for (const entry of readdirSync("/proc")) {
+        const command = /^\d+$/.test(entry) ? (look(Number(entry))?.command ?? "") : "";
+        if (!command.includes(`${config} `)) continue;
+        const isContainerd = /^\S*containerd --config/.test(command);
+        if (isContainerd || signal === "SIGCONT") process.kill(Number(entry), signal);
+    }
+}

@@ -118,11 +118,16 @@ export class ContainerdProxy {
         stream.on("close", () => request.close(http2.constants.NGHTTP2_CANCEL));
         stream.pipe(request);
         if (verdict === "cut") {
-            request.on("close", () => {
+            // Of a stream the first message is the answer: who waits for it would say nothing more.
+            let over = false;
+            const answered = (): void => {
+                if (over) return;
+                over = true;
                 fault.answered?.();
                 end();
-            });
-            request.resume();
+            };
+            request.once("data", answered);
+            request.once("close", answered);
             return;
         }
         relay(request, stream);

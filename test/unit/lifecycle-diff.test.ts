@@ -71,18 +71,47 @@ describe("lifecycle: diff of values", () => {
     });
 
     it("does not mind the order of keys, and minds that of lists", () => {
-        const policies = { a: "update", b: "replace", c: "none" } as const;
-        const changed = (olds: object, news: object) =>
-            compare<{ a: unknown; b: unknown; c: unknown }>(policies, olds, news).changed;
+        interface Inputs {
+            a?: unknown;
+            b?: unknown;
+            c?: unknown;
+            replaceOnChanges?: string[];
+        }
+        const policies = { a: "update", b: "replace", c: "none", replaceOnChanges: "none" } as const;
+        const changed = (olds: object, news: object) => compare<Inputs>(policies, olds, news).changed;
         assert.deepEqual(changed({ a: { x: 1, y: { p: 1, q: 2 } } }, { a: { y: { q: 2, p: 1 }, x: 1 } }), []);
         assert.deepEqual(changed({ a: [1, 2] }, { a: [2, 1] }), ["a"]);
         assert.deepEqual(changed({ c: 1 }, { c: 2 }), []);
         assert.deepEqual(changed({ a: UNKNOWN }, { a: UNKNOWN }), []);
-        assert.deepEqual(compare<{ a: unknown; b: unknown; c: unknown }>(policies, { a: 1, b: 1 }, { a: 2, b: 2 }), {
+        assert.deepEqual(compare<Inputs>(policies, { a: 1, b: 1 }, { a: 2, b: 2 }), {
             changed: ["a", "b"],
             replaces: ["b"],
         });
     });
+});
+
+describe("lifecycle: the option replaceOnChanges", () => {
+    const rows: [paths: string[], replaced: boolean][] = [
+        [["a"], true],
+        [["*"], true],
+        [["a.x"], true],
+        [['a["x"]'], true],
+        [["a.*"], true],
+        [["a.y"], false],
+        [["b"], false],
+        [["a.x.deeper"], false],
+        [["a.z", "a.x"], true],
+        [[], false],
+    ];
+    for (const [replaceOnChanges, replaced] of rows) {
+        it(`${JSON.stringify(replaceOnChanges)}: ${replaced ? "replace" : "update"}`, () => {
+            const policies = { a: "update", replaceOnChanges: "none" } as const;
+            const [olds, news] = [{ a: { x: "1", y: "1" } }, { a: { x: "2", y: "1" }, replaceOnChanges }];
+            const { changed, replaces } = compare<{ a?: object; replaceOnChanges?: string[] }>(policies, olds, news);
+            assert.deepEqual(changed, ["a"]);
+            assert.deepEqual(replaces, replaced ? ["a"] : []);
+        });
+    }
 });
 
 describe("lifecycle: diff of a Container", () => {
@@ -128,12 +157,15 @@ describe("lifecycle: diff of a Container", () => {
         });
     }
 
-    it("deletes first what would fight over a name", () => {
-        const news = { ...theContainer, args: ["x"] };
-        assert.equal(kindOf(container.diff(theContainer, news)), "delete first");
-        assert.equal(kindOf(container.diff(theContainer, { ...news, name: "other" })), "replace");
-        assert.equal(kindOf(container.diff(theContainer, { ...news, namespace: "other" })), "replace");
-        assert.equal(kindOf(container.diff(theContainer, { ...news, node: "there" })), "replace");
+    it("deletes first what would fight over a name that somebody chose", () => {
+        const olds: ContainerState = { ...theContainer, name: "fixed" };
+        const news = { ...olds, args: ["x"] };
+        assert.equal(kindOf(container.diff(olds, news)), "delete first");
+        assert.equal(kindOf(container.diff(olds, { ...news, name: "other" })), "replace");
+        assert.equal(kindOf(container.diff(olds, { ...news, namespace: "other" })), "replace");
+        assert.equal(kindOf(container.diff(olds, { ...news, node: "there" })), "replace");
+        // Where nobody chose it, the replacement gets another one.
+        assert.equal(kindOf(container.diff(theContainer, { ...theContainer, args: ["x"] })), "replace");
     });
 
     it("deletes first where both want the host's network", () => {

@@ -18,6 +18,8 @@ export interface Placed {
     retainOnDelete?: boolean;
     /** The option `customTimeouts`. */
     timeouts?: { create?: string; update?: string; delete?: string };
+    /** The option `replaceOnChanges`: the engine does not learn from a dynamic provider which arguments changed. */
+    replaceOnChanges?: string[];
     node: string;
     namespace: string;
 }
@@ -33,6 +35,7 @@ export const bookkeeping = {
     timeouts: s.optional(
         s.object({ create: s.optional(s.text()), update: s.optional(s.text()), delete: s.optional(s.text()) }),
     ),
+    replaceOnChanges: s.optional(s.list(s.text())),
     node: s.optional(s.text("a node's name")),
     namespace: namespaceArgument,
 };

@@ -179,16 +179,32 @@ export function map(value: Schema, problem?: (key: string) => string | undefined
     );
 }
 
-/** A map with these names and no others. */
+/** A map with these names and no others. Each other name is an issue of its own, which tells the names that there are. */
 export function object(
     entries: Record<string, Schema>,
     problem?: (value: Record<string, unknown>) => string | undefined,
 ): Schema {
-    const names = Object.keys(entries).join(",");
-    const strict = v.strictObject(entries, (issue) => {
-        if (issue.expected === "never") return names;
-        return issue.expected === "Object" ? expected("a map")(issue) : "is missing, and must be given";
-    });
+    const loose = v.looseObject(entries, (issue) =>
+        issue.expected === "Object" ? expected("a map")(issue) : "is missing, and must be given",
+    );
+    const strict = v.pipe(
+        loose,
+        v.rawCheck(({ dataset, addIssue }) => {
+            const input = dataset.value;
+            if (typeof input !== "object" || input === null || Array.isArray(input)) return;
+            for (const [key, value] of Object.entries(input as Record<string, unknown>)) {
+                if (Object.hasOwn(entries, key) || value === undefined) continue;
+                const path: v.ObjectPathItem = {
+                    type: "object",
+                    origin: "key",
+                    input: dataset.value as Record<string, unknown>,
+                    key,
+                    value,
+                };
+                addIssue({ message: Object.keys(entries).join(","), expected: UNKNOWN_NAME, path: [path] });
+            }
+        }),
+    );
     if (!problem) return known(strict);
     return known(
         v.pipe(
@@ -197,6 +213,9 @@ export function object(
         ),
     );
 }
+
+/** What an issue about a name that is none of the map's says that it expected. */
+export const UNKNOWN_NAME = "a known name";
 
 /** A check with a sentence: `problem` gives what is wrong, or undefined. */
 function refuse<T>(problem: (value: T) => string | undefined): v.RawCheckAction<T> {

@@ -2,7 +2,7 @@
 import { closest, distance } from "fastest-levenshtein";
 import * as v from "valibot";
 import type { Failure } from "../lifecycle";
-import type { Schema } from "./schema";
+import { type Schema, UNKNOWN_NAME } from "./schema";
 
 /** The arguments as described (units resolved, absent ones left out), and all that is wrong with them. */
 export function validate(schema: Schema, input: unknown): { value: unknown; failures: Failure[] } {
@@ -14,31 +14,37 @@ export function validate(schema: Schema, input: unknown): { value: unknown; fail
 function failureOf(issue: v.BaseIssue<unknown>): Failure {
     const keys = (issue.path ?? []).map((step) => ("key" in step ? step.key : "?"));
     const property = formatPath(keys);
-    if (issue.type === "strict_object" && issue.expected === "never") return unknownArgument(issue, property);
+    if (issue.expected === UNKNOWN_NAME) return unknownArgument(issue, property);
     return { property, reason: issue.message };
 }
 
-/** Words that mean something else here than users may expect. */
-const MISTAKEN: Record<string, string> = {
+/** Names that people bring along from elsewhere, and what they are here. */
+const BROUGHT_ALONG: Record<string, string> = {
     command:
         "means different things in Docker and Kubernetes: say `entrypoint` (replaces the image's) or `args` (what follows it)",
+    ports: 'is not in this version: with network: "host" the process listens on the node\'s own ports',
+    volumes: "is not in this version: say `mounts`",
+    restart: "belongs to the Task that runs the Container",
+    health: "belongs to the Task that runs the Container",
+    stop: "belongs to the Task that runs the Container",
+    once: "belongs to the Task that runs the Container",
 };
+
+/** What the resources' classes add to the arguments: nothing for a user to write. */
+const OURS = new Set([
+    ...["owner", "uid", "revision", "retainOnDelete", "timeouts", "replaceOnChanges"],
+    ...["imageFrom", "pinned", "digest"],
+]);
 
 function unknownArgument(issue: v.BaseIssue<unknown>, property: string): Failure {
     const step = issue.path?.at(-1);
     const name = step && "key" in step ? String(step.key) : "?";
-    const hint = Object.hasOwn(MISTAKEN, name) ? MISTAKEN[name] : undefined;
-    if (hint) return { property, reason: hint };
-    const names = namesBeside(issue);
+    if (Object.hasOwn(BROUGHT_ALONG, name)) return { property, reason: BROUGHT_ALONG[name] ?? "" };
+    const names = issue.message.split(",").filter((one) => !OURS.has(one));
     const near = names.length ? closest(name, names) : undefined;
-    const guess = near !== undefined && distance(name, near) <= 3 ? `: did you mean \`${near}\`?` : "";
-    const known = guess || `. There are: ${names.join(", ")}`;
-    return { property, reason: `is not an argument of this resource${known}` };
-}
-
-/** The names that the description has where an unknown one was found: the schema tells them in the issue's message. */
-function namesBeside(issue: v.BaseIssue<unknown>): string[] {
-    return issue.message.split(",");
+    const slips = name.length < 5 ? 1 : Math.max(2, Math.floor(name.length / 4)); // two letters that changed places are two
+    const guess = near !== undefined && distance(name, near) <= slips ? `: did you mean \`${near}\`?` : "";
+    return { property, reason: `is not an argument of this resource${guess || `. There are: ${names.join(", ")}`}` };
 }
 
 /** `containers.proxy.image`, `ports[0].host`, `mounts["/data"].bind`. */
