@@ -77,7 +77,8 @@ class Writer {
         let offset = Number((await this.#confirmed()).offset);
         this.onProgress(offset);
         if (offset < size) {
-            for await (const chunk of chunks(await source(offset), CHUNK)) {
+            const join = joiner(Math.min(CHUNK, size - offset));
+            for await (const chunk of chunks(await source(offset), CHUNK, join)) {
                 if (offset + chunk.length > size)
                     throw this.#failed(`is longer than the ${size} bytes that it should have`);
                 await this.#send({ action: "WRITE", offset, data: chunk });
@@ -124,14 +125,21 @@ class Writer {
     }
 }
 
-/** The same bytes in pieces of one size, the last one smaller. Copies only where pieces must be joined or cut. */
-export async function* chunks(source: AsyncIterable<Uint8Array>, size: number): AsyncGenerator<Buffer> {
+/**
+ * The same bytes in pieces of one size, the last one smaller. Copies only where pieces must be joined, by `join`.
+ * What that gives may be the same memory again: it is valid until the next piece is asked for.
+ */
+export async function* chunks(
+    source: AsyncIterable<Uint8Array>,
+    size: number,
+    join: (pieces: readonly Uint8Array[]) => Buffer = Buffer.concat,
+): AsyncGenerator<Buffer> {
     let pieces: Uint8Array[] = [];
     let held = 0;
     for await (let piece of source) {
         while (held + piece.length >= size) {
             pieces.push(piece.subarray(0, size - held));
-            yield pieces.length === 1 ? asBuffer(pieces[0]!) : Buffer.concat(pieces, size);
+            yield pieces.length === 1 ? asBuffer(pieces[0]!) : join(pieces);
             piece = piece.subarray(size - held);
             pieces = [];
             held = 0;
@@ -139,7 +147,25 @@ export async function* chunks(source: AsyncIterable<Uint8Array>, size: number): 
         if (piece.length > 0) pieces.push(piece);
         held += piece.length;
     }
-    if (held > 0) yield Buffer.concat(pieces, held);
+    if (held > 0) yield join(pieces);
+}
+
+/**
+ * Joins pieces, of `size` bytes together as a rule, in one buffer that is used again and again. A new one each time would have
+ * V8 collect garbage every few megabytes: half of the time that a pull takes.
+ */
+function joiner(size: number): (pieces: readonly Uint8Array[]) => Buffer {
+    const buffer = Buffer.allocUnsafe(size);
+    return (pieces) => {
+        // More than there should be: whoever asked will say so.
+        if (pieces.reduce((sum, { length }) => sum + length, 0) > size) return Buffer.concat(pieces);
+        let end = 0;
+        for (const piece of pieces) {
+            buffer.set(piece, end);
+            end += piece.length;
+        }
+        return buffer.subarray(0, end);
+    };
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {

@@ -81,8 +81,9 @@ async function claimTag(
             continue;
         }
         // Where this claim stands already, a later one may have moved the tag since: it stays there.
-        if (!isBrought(record.labels) || claimsOf(record.labels).has(claim.uid)) return;
+        if (!isBrought(record.labels)) return;
         try {
+            if (claimsOf(record.labels).has(claim.uid)) return await mask(client, name, claimLabels(claim));
             await client.images.update({
                 image: { name, target: target(root), labels: claimLabels(claim) },
                 update_mask: { paths: ["target", ...Object.keys(claimLabels(claim)).map((key) => `labels.${key}`)] },

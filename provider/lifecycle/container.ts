@@ -5,8 +5,8 @@ import { placed } from "./check/common";
 import { validate } from "./check/validate";
 import { compare, type Policies } from "./diff";
 import type { Lifecycle } from "./lifecycle";
-import { makeContainer, renewContainer } from "./make-container";
-import { automaticName, formatId, isAutomaticName, parseId } from "./names";
+import { makeContainer, needsRestart, renewContainer } from "./make-container";
+import { automaticName, formatId, isAutomaticName, newUid, parseId } from "./names";
 import { pin, referenceOf } from "./pin";
 import { readContainer } from "./read-container";
 import { removeContainer } from "./remove-container";
@@ -34,7 +34,8 @@ const policies: Policies<ContainerInputs> = {
     namespace: "replace",
     name: "replace",
     image: "replace",
-    imageFrom: "none",
+    imageFrom: "update",
+    generation: "none",
     entrypoint: "replace",
     args: "replace",
     env: "replace",
@@ -67,7 +68,9 @@ export const container: Lifecycle<ContainerInputs, ContainerState> = {
         const wrong = contradictions(given);
         if (wrong.length) return { inputs: news, failures: wrong };
         const inputs = { ...(given as ContainerInputs), ...placed(run, given as ContainerInputs, olds) };
-        return { inputs: { ...inputs, name: nameOf(inputs, olds), image: await pinned(run, inputs, olds) }, failures };
+        const name = nameOf(inputs, olds);
+        const generation = olds?.generation && !needsRestart(olds, inputs) ? olds.generation : newUid();
+        return { inputs: { ...inputs, name, generation, image: await pinned(run, inputs, olds) }, failures };
     },
 
     diff(olds, news) {

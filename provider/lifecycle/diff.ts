@@ -49,13 +49,20 @@ function concerns([first, ...rest]: string[], name: string, before: unknown, aft
     return !isDeepStrictEqual(present(sides[0]), present(sides[1]));
 }
 
-/** A value without what is absent: `undefined`, `null`, and maps and lists that hold nothing. */
+/**
+ * An argument without what is absent in it: `undefined` and `null`. A map that holds nothing is absent itself; further inside
+ * it says something (`{ tmpfs: {} }`), and so does an empty list (`args: []`).
+ */
 export function present(value: unknown): unknown {
+    const kept = withoutAbsent(value);
+    const empty = typeof kept === "object" && !Array.isArray(kept) && Object.keys(kept as object).length === 0;
+    return empty ? undefined : kept;
+}
+
+function withoutAbsent(value: unknown): unknown {
     if (value === null || value === undefined) return undefined;
-    if (Array.isArray(value)) return value.length ? value.map(present) : undefined;
+    if (Array.isArray(value)) return value.map(withoutAbsent);
     if (typeof value !== "object") return value;
-    const entries = Object.entries(value)
-        .map(([key, inner]) => [key, present(inner)] as const)
-        .filter(([, inner]) => inner !== undefined);
-    return entries.length ? Object.fromEntries(entries) : undefined;
+    const entries = Object.entries(value).map(([key, inner]) => [key, withoutAbsent(inner)] as const);
+    return Object.fromEntries(entries.filter(([, inner]) => inner !== undefined));
 }

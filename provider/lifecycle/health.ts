@@ -147,17 +147,19 @@ async function probeExec({ client, name }: Patient, args: string[], timeout: num
             },
         });
     } catch (error) {
+        if (hasCode(error, "Unreachable")) throw error;
         return `${args[0]}: ${reason(error)}`;
     }
     try {
         await client.tasks.start(id);
         const status = await exited(client, id, timeout);
         if (status === 0) return undefined;
-        if (status !== undefined) return `${args.join(" ")} ended with exit status ${status}`;
+        if (status !== undefined) return `${args[0]} ended with exit status ${status}`;
         await client.tasks.kill({ ...id, signal: SIGKILL }).catch(() => undefined); // it may just have ended
         await exited(client, id, KILLED_IN);
-        return `${args.join(" ")} did not end in ${timeout} ms`;
+        return `${args[0]} did not end in ${timeout} ms`;
     } catch (error) {
+        if (hasCode(error, "Unreachable")) throw error;
         return `${args[0]}: ${reason(error)}`;
     } finally {
         await client.tasks.deleteProcess(id).catch(() => undefined); // goes with the task at the latest

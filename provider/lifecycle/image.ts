@@ -5,14 +5,15 @@ import { inspectImage } from "../images/inspect";
 import { formatProgress } from "../images/progress";
 import { findRecord, labelImage, releaseImage } from "../images/records";
 import { parseReference } from "../registry/reference";
-import { bookkeeping, labelProblem, placed, type Placed } from "./check/common";
+import { bookkeeping, labelProblem, labelsProblem, labelValueProblem, placed, type Placed } from "./check/common";
 import * as s from "./check/schema";
-import { validate } from "./check/validate";
+import { formatPath, validate } from "./check/validate";
 import { compare, type Policies } from "./diff";
 import { givenLabels, labelChange } from "./labels";
 import { clientForChange } from "./leases";
 import type { Lifecycle } from "./lifecycle";
 import { formatId, parseId } from "./names";
+import { claimant } from "./ownership";
 import { type Origin, openSource, pin, referenceOf, registryAccess } from "./pin";
 import type { Run } from "./run";
 import { chooseNode } from "./settings";
@@ -58,7 +59,7 @@ const schema = s.object(
         snapshotter: s.optional(s.text()),
         pull: s.optional(s.oneOf("missing", "always", "never")),
         auth: s.optional(s.object({ username: s.text(), password: s.text() })),
-        labels: s.optional(s.map(s.scalar(), labelProblem)),
+        labels: s.optional(s.map(s.scalar(labelValueProblem), labelProblem)),
         // What an earlier check added comes back with ignoreChanges.
         pinned: s.optional(s.text()),
         digest: s.optional(s.text()),
@@ -71,7 +72,7 @@ const policies: Policies<ImageInputs> = {
     owner: "update",
     uid: "none",
     revision: "none",
-    retainOnDelete: "none",
+    retainOnDelete: "update",
     timeouts: "none",
     replaceOnChanges: "none",
     node: "replace",
@@ -93,6 +94,9 @@ export const image: Lifecycle<ImageInputs, ImageState> = {
         const { value, failures } = validate(schema, news);
         if (failures.length) return { inputs: news, failures };
         const given = value as Partial<ImageInputs> & { owner: string };
+        const long = labelsProblem(given.labels);
+        if (long)
+            return { inputs: news, failures: [{ property: formatPath(["labels", long.key]), reason: long.reason }] };
         const inputs = { ...given, ...placed(run, given, olds), pull: given.pull ?? "missing" };
         if (
             typeof inputs.ref !== "string" ||
@@ -186,7 +190,7 @@ async function bring(run: Run, inputs: ImageInputs & { pinned: string }): Promis
             labels,
             registry:
                 (inputs.archive ?? inputs.layout) ? undefined : await registryAccess(run, parsed.registry, inputs.auth),
-            claim: { uid, owner },
+            claim: { uid, owner: claimant(inputs) },
             pull: inputs.pull === "never" && !inputs.archive && !inputs.layout ? "never" : "missing",
             onProgress: (progress) => run.report.progress(owner, formatProgress(progress)),
         });

@@ -8,6 +8,7 @@ import { readUsers } from "../containerd/snapshot-files";
 import { ContainerdError, hasCode } from "../errors";
 import { ensureImage } from "../images/ensure";
 import { findImage, imageConfig, type ImageForContainer, snapshotterFor } from "../images/inspect";
+import { hasSnapshot } from "../images/unpack";
 import { formatProgress } from "../images/progress";
 import { containerFolder } from "../node/folders";
 import { loggerAnnotations } from "../node/log-uri";
@@ -22,7 +23,7 @@ import { isDeepStrictEqual } from "node:util";
 import { knownUid } from "./check/common";
 import { labelChange } from "./labels";
 import { clientForChange } from "./leases";
-import { foreign, IMAGE_STOP_SIGNAL, LABEL, ownerLabels } from "./ownership";
+import { claimant, foreign, IMAGE_STOP_SIGNAL, LABEL, ownerLabels } from "./ownership";
 import { assertMountSources } from "./mount-sources";
 import { openSource, registryAccess } from "./pin";
 import { askPrivileges, type Privileges, privilegesOf, wantsEverything } from "./privileges";
@@ -103,8 +104,12 @@ async function bringImage(run: Run, client: Client, inputs: ContainerInputs): Pr
             property: "image",
         });
     }
-    if (imageFrom === `${node}/${namespace}` && (await findImage(client, inputs.image)))
-        return imageConfig(client, digest);
+    if (imageFrom === `${node}/${namespace}` && (await findImage(client, inputs.image))) {
+        const image = await imageConfig(client, digest);
+        const snapshotter = await snapshotterFor(client, inputs.snapshotter);
+        // The Image may be unpacked for another snapshotter than this container's.
+        if (image.chainId === "" || (await hasSnapshot(client, snapshotter, image.chainId))) return image;
+    }
     const source = await openSource(run, reference, {});
     try {
         await ensureImage(client, {
@@ -113,7 +118,7 @@ async function bringImage(run: Run, client: Client, inputs: ContainerInputs): Pr
             snapshotter: inputs.snapshotter,
             source,
             registry: await registryAccess(run, reference.registry),
-            claim: { uid, owner },
+            claim: { uid, owner: claimant(inputs) },
             pull: "missing",
             onProgress: (progress) => run.report.progress(owner, formatProgress(progress)),
         });
@@ -187,6 +192,7 @@ export async function renewContainer(run: Run, olds: ContainerInputs, news: Cont
     await writeContainerFiles(client, news);
     await removeOldFiles(client, olds, news);
     const labels = { ...labelChange(olds.labels, news.labels), ...ownLabels(news, "complete"), ...stopSignal(image) };
+    labels[LABEL.retain] ??= ""; // an empty value takes a label away
     await client.containers.update({
         container: { id: news.name, labels, spec: any(SPEC_TYPE, spec) },
         update_mask: { paths: ["spec", ...Object.keys(labels).map((key) => `labels.${key}`)] },

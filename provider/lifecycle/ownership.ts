@@ -20,7 +20,7 @@ export const LABEL = {
     taskUid: "pulumi-containerd/task-uid",
     /** While its process is stopped to be started anew: the monitor's labels (JSON) that it is to have again then. */
     restarting: "pulumi-containerd/restarting",
-    /** Signal and grace (milliseconds) for whoever stops the process. */
+    /** Signal and grace (like `10s`) for whoever stops the process. */
     stopSignal: "pulumi-containerd/stop-signal",
     stopTimeout: "pulumi-containerd/stop-timeout",
 } as const;
@@ -48,6 +48,11 @@ export function ownerLabels(of: Ownership): Record<string, string> {
         [LABEL.phase]: of.phase,
         ...(of.retainOnDelete ? { [LABEL.retain]: "true" } : {}),
     };
+}
+
+/** Who claims an image. What Pulumi was told to leave claims under another name, so that no sweep takes it for a leftover. */
+export function claimant({ owner, retainOnDelete }: { owner: string; retainOnDelete?: boolean }): string {
+    return retainOnDelete ? `retained: ${owner}` : owner;
 }
 
 /** The labels that are the user's: what is neither ours nor containerd's. */

@@ -52,7 +52,7 @@ export async function startProcess(client: Client, name: string): Promise<void> 
         terminal: wantsTerminal(container.spec?.value),
     };
     try {
-        await client.tasks.create(request, { timeout: CREATE_TIMEOUT });
+        await createTask(client, request);
     } catch (error) {
         await removeTask(client, name).catch(() => undefined); // the start's own error says more
         throw error;
@@ -62,6 +62,17 @@ export async function startProcess(client: Client, name: string): Promise<void> 
     } catch (error) {
         await stopProcess(client, name, { signal: "SIGKILL", timeout: "0s" }).catch(() => undefined); // as above
         throw error;
+    }
+}
+
+/** A start of the monitor's that was under way when it was called off may have come first: once more, without it. */
+async function createTask(client: Client, request: Parameters<Client["tasks"]["create"]>[0]): Promise<void> {
+    try {
+        await client.tasks.create(request, { timeout: CREATE_TIMEOUT });
+    } catch (error) {
+        if (!hasCode(error, "AlreadyExists")) throw error;
+        await stopProcess(client, request.container_id ?? "", { signal: "SIGKILL", timeout: "0s" });
+        await client.tasks.create(request, { timeout: CREATE_TIMEOUT });
     }
 }
 
@@ -82,7 +93,7 @@ export interface Stop {
 export function stopOf(labels: Record<string, string>): Stop {
     return {
         signal: labels[LABEL.stopSignal] || labels[IMAGE_STOP_SIGNAL],
-        timeout: labels[LABEL.stopTimeout],
+        timeout: labels[LABEL.stopTimeout] || undefined,
     };
 }
 
@@ -104,16 +115,26 @@ export async function stopProcess(client: Client, name: string, stop: Stop): Pro
     }
 }
 
+/** Whether it ended in time; one that is gone did. */
+async function hasEnded(client: Client, name: string, timeout: number): Promise<boolean> {
+    try {
+        return (await exited(client, { container_id: name }, timeout)) !== undefined;
+    } catch (error) {
+        if (hasCode(error, "NotFound")) return true;
+        throw error;
+    }
+}
+
 async function end(client: Client, name: string, state: ProcessState, stop: Stop): Promise<void> {
     if (state.status === "paused") await client.tasks.resume({ container_id: name });
     const signal = signalNumber(stop.signal ?? "SIGTERM") ?? 15;
     const grace = parseDuration(stop.timeout ?? DEFAULT_GRACE) ?? 0;
     if (state.status === "running" && signal !== SIGKILL && grace > 0) {
         if (!(await kill(client, name, signal))) return;
-        if ((await exited(client, { container_id: name }, grace)) !== undefined) return;
+        if (await hasEnded(client, name, grace)) return;
     }
     await kill(client, name, SIGKILL, true);
-    if ((await exited(client, { container_id: name }, KILL_TIMEOUT)) === undefined) {
+    if (!(await hasEnded(client, name, KILL_TIMEOUT))) {
         throw new ContainerdError(
             "Timeout",
             `the process of container ${name} did not end ${KILL_TIMEOUT / 1000} s after SIGKILL: it hangs in the node's kernel (a dead disk or network mount?)`,
@@ -155,7 +176,8 @@ export interface ProcessId {
 
 /**
  * The exit status, once there is one; undefined when the time (milliseconds) is over before. The time is kept here and not as
- * the call's deadline, because containerd has that too, and answers late ones in several ways.
+ * the call's deadline, because containerd has that too, and answers late ones in several ways. Throws `NotFound` when there
+ * is no such process any more, and its status is lost.
  */
 export async function exited(client: Client, id: ProcessId, timeout: number): Promise<number | undefined> {
     const overdue = AbortSignal.timeout(timeout);
@@ -164,7 +186,6 @@ export async function exited(client: Client, id: ProcessId, timeout: number): Pr
         return exit_status;
     } catch (error) {
         if (overdue.aborted) return undefined;
-        if (hasCode(error, "NotFound")) return (await processState(client, id.container_id))?.exitStatus ?? 0;
         throw error;
     }
 }

@@ -29,13 +29,13 @@ export function oursBefore(run: Run, client: Client): Promise<ReadonlyMap<string
 }
 
 /**
- * The containers of an owner that a create may remove: not the one that the state knows (`known`, its uid), and not one that
+ * The containers of an owner that a create may remove: what a killed create left, on which no Task can stand yet; not the one that the state knows (`known`, its uid), and not one that
  * Pulumi was told to leave (`retainOnDelete`) once it was complete.
  */
 export function leftovers(ours: readonly Ours[], known: string | undefined): Ours[] {
     return ours.filter(({ labels }) => {
         const retained = labels[LABEL.retain] === "true" && labels[LABEL.phase] === "complete";
-        return labels[LABEL.uid] !== known && !retained;
+        return labels[LABEL.uid] !== known && !retained && !labels[LABEL.task];
     });
 }
 

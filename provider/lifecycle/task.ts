@@ -15,6 +15,7 @@ import { LABEL } from "./ownership";
 import { exited, processState, removeTask, setLabels, startProcess, type Stop, stopOf, stopProcess } from "./process";
 import { assertRestartable, hasRestartLabels, RESTART_LABELS, restartLabels } from "./restart";
 import type { Run } from "./run";
+import { chooseNode } from "./settings";
 import { isUnknown } from "./unknown";
 
 /** A Task's arguments after `check`. */
@@ -26,6 +27,8 @@ export interface TaskInputs extends Omit<Placed, "namespace"> {
     stop?: { signal?: string; timeout?: string };
     once: boolean;
     triggers?: unknown;
+    /** Changes with each restart of the process that its Container makes: then health is waited for anew. */
+    generation?: string;
     desired: "running" | "stopped";
 }
 
@@ -52,6 +55,7 @@ const policies: Policies<TaskInputs> = {
     health: "update",
     stop: "update",
     desired: "update",
+    generation: "update",
 };
 
 const HEALTH_DEFAULTS = { interval: "10s", timeout: "5s", retries: 3, startPeriod: "30s" };
@@ -101,7 +105,8 @@ export const task: Lifecycle<TaskInputs, TaskState> = {
         }
     },
 
-    async read(run, _id, state) {
+    async read(run, id, known) {
+        const state = known.container === undefined ? fromId(run, id) : known;
         const client = await clientOf(run, state);
         const labels = await ourLabels(client, state);
         if (!labels) return undefined;
@@ -131,6 +136,15 @@ export const task: Lifecycle<TaskInputs, TaskState> = {
         await letGo(await clientOf(run, state), state);
     },
 };
+
+/** What can be said of a Task that another program made, by its id alone. */
+function fromId(run: Run, id: string): TaskState {
+    const slash = id.lastIndexOf("/");
+    const node = chooseNode(run.settings, undefined);
+    const wanted = { restart: "always", once: false, desired: "running" } as const;
+    const found = { owner: "", revision: 0, ready: false, status: "stopped" } as const;
+    return { ...wanted, ...found, node, container: id.slice(0, slash), uid: id.slice(slash + 1) };
+}
 
 function contradictions({ once, restart, health, desired }: Partial<TaskInputs>): Failure[] {
     const failures: Failure[] = [];

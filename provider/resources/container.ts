@@ -127,6 +127,8 @@ export class Container extends ContainerdResource {
     declare readonly namespace: pulumi.Output<string>;
     /** The image, pinned to its digest. */
     declare readonly image: pulumi.Output<string>;
+    /** @internal Changes with each restart that changed files ask for: its Task waits for health then. */
+    declare readonly generation: pulumi.Output<string>;
 
     constructor(name: string, args: ContainerArgs, opts?: pulumi.CustomResourceOptions) {
         super(
@@ -140,6 +142,7 @@ export class Container extends ContainerdResource {
                         ? pulumi.interpolate`${args.image.node}/${args.image.namespace}`
                         : undefined,
                 secrets: args.secrets && secretValues(args.secrets),
+                generation: undefined,
                 containerId: undefined,
                 address: undefined,
                 node: args.node,

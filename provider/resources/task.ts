@@ -53,6 +53,7 @@ export class Task extends ContainerdResource {
                 ...rest,
                 container: container?.id,
                 node: container?.node,
+                generation: container?.generation,
                 ready: undefined,
                 status: undefined,
                 exitCode: undefined,

@@ -48,6 +48,8 @@ export interface ContainerInputs {
     image: string;
     /** `node/namespace` of the Image that `image` comes from, if it does: there the Image keeps it, and no claim is needed. */
     imageFrom?: string;
+    /** Changes with each restart of the process that changed files ask for. */
+    generation?: string;
     entrypoint?: string[];
     args?: string[];
     env?: Record<string, string>;

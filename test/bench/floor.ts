@@ -10,13 +10,13 @@ import { Stack, type UpdateResult } from "../../playground/stack";
 import type { Worker } from "../../playground/worker";
 import { Client } from "../../provider/containerd/client";
 import { unixTransport } from "../../provider/transport/unix";
-import { byPeak, byRatio, timed, type Line } from "./measure";
+import { byPeak, byRatio, runs, timed, type Line } from "./measure";
 import { marked, withPeak } from "./peak";
 import { floorProgram, floorProvider, ourProgram } from "./programs";
 import { NODE } from "./provider";
 
 const COUNT = 1000;
-const ROUNDS = 3;
+const ROUNDS = runs(3);
 const LIMIT = 1.2;
 const MEMORY_LIMIT = 250;
 /** As many resources as the engine works on at once by default. */

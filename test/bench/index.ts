@@ -2,6 +2,7 @@
  * The benchmarks: `npm run bench`. Prints a table; its figures are ratios to a peer that was measured in the same run, by turns.
  *
  *     npm run bench -- --only start         one row, or several: load, floor, start, pull, layer
+ *     BENCH_RUNS=2 npm run bench ...       a quick look
  *     npm run bench -- --json FILE          the result as JSON
  *     npm run bench -- --write              docs/performance.json, .svg, and the table in docs/performance.md
  *

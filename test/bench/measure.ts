@@ -90,3 +90,11 @@ export async function timed(work: () => Promise<unknown>): Promise<number> {
     await work();
     return performance.now() - start;
 }
+
+/** How often a row is measured: `BENCH_RUNS` from the environment, for a quick look, else what the row says. */
+export function runs(usual: number): number {
+    const asked = Number(process.env.BENCH_RUNS ?? usual);
+    if (!Number.isInteger(asked) || asked < 1)
+        throw new RangeError(`BENCH_RUNS is ${process.env.BENCH_RUNS}, not a number`);
+    return asked;
+}

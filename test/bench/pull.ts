@@ -8,9 +8,9 @@ import { releaseImage } from "../../provider/images/records";
 import { parseReference } from "../../provider/registry/reference";
 import { registrySource } from "../../provider/registry/source";
 import { unixTransport } from "../../provider/transport/unix";
-import { byRatio, interleaved, timed, type Line } from "./measure";
+import { byRatio, interleaved, runs, timed, type Line } from "./measure";
 
-const RUNS = Number(process.env.BENCH_RUNS ?? 7);
+const RUNS = runs(7);
 const LIMITS = { content: 1.15, transfer: 1.1 };
 
 export async function pulling(worker: Worker, registry: Registry): Promise<Line[]> {

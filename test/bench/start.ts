@@ -5,10 +5,10 @@
 import type { Worker } from "../../playground/worker";
 import { container } from "../../provider/lifecycle/container";
 import { task } from "../../provider/lifecycle/task";
-import { byRatio, interleaved, timed, type Line } from "./measure";
+import { byRatio, interleaved, runs, timed, type Line } from "./measure";
 import { create, NODE, runOn } from "./provider";
 
-const RUNS = Number(process.env.BENCH_RUNS ?? 15);
+const RUNS = runs(15);
 const LIMIT = 1.1;
 
 /** Prints the milliseconds that a command takes: bash's own clock, because `date` would be a process more. */
@@ -32,7 +32,12 @@ export async function starting(worker: Worker, image: { pinned: string; name: st
         const removals: (() => Promise<void>)[] = [];
         const milliseconds = await timed(async () => {
             const made = await create(run, container, { ...placed, owner: owner("Container") });
-            const running = await create(run, task, { container: made.id, owner: owner("Task"), restart: "no", stop: { signal: "SIGKILL" } });
+            const running = await create(run, task, {
+                container: made.id,
+                owner: owner("Task"),
+                restart: "no",
+                stop: { signal: "SIGKILL" },
+            });
             removals.push(running.remove, made.remove);
         });
         for (const remove of removals) await remove();

@@ -51,6 +51,11 @@ for (const version of ["1.6", "2"] satisfies ContainerdVersion[]) {
             await scene.holdsOnly(empty);
         });
 
+        /** What does not depend on who pulls: the node by itself (2) or we (1.6). */
+        const onModern = (title: string, test: () => Promise<void>): void => {
+            if (version === "2") it(title, test);
+        };
+
         it("with explicit credentials, and with Docker's file: neither change dirties anything", async () => {
             const image = (more: string): string => `
                 const image = new containerd.Image("private", { ref: "${locked.address}/private:1", ${more} });
@@ -68,13 +73,13 @@ for (const version of ["1.6", "2"] satisfies ContainerdVersion[]) {
                 stack,
                 `new containerd.Container("web", { image: "${locked.address}/private:1", network: "none" });`,
             );
-            assert.match(failed(await stack.preview()), /image: .*credentials/);
+            assert.match(failed(await stack.preview()), /image: .*no access to private/);
             const env = { DOCKER_CONFIG: path.join(folder, "docker") };
             succeeded(await stack.up([], { env }));
             unchanged(await stack.up(["--expect-no-changes"]));
         });
 
-        it("missing, always, never", async () => {
+        onModern("missing, always, never", async () => {
             const image = (ref: string, pull: string): string =>
                 `const image = new containerd.Image("app", { ref: "${ref}", pull: "${pull}" }); exports.digest = image.digest;`;
             const [one, two] = [await busyboxImage(), await multiPlatformImage()];
@@ -185,7 +190,7 @@ for (const version of ["1.6", "2"] satisfies ContainerdVersion[]) {
             assert.deepEqual(now.leases, []);
             await rewrite(stack, program(["one"]));
             const up = succeeded(await stack.up());
-            assert.equal(up.changes.length, 7, told(up));
+            assert.equal(up.changes.length, 8, told(up));
             unchanged(await stack.refresh(["--expect-no-changes"]));
         });
     });

@@ -72,6 +72,7 @@ export class Matrix {
             const again = await scene.run(phase);
             assertDone(again, `the ${phase} after it`);
             await scene.expectCensus(this.references[phase].census, `after the next ${phase}`);
+            await scene.expectNoSecretInContent();
             if (phase !== "destroy") {
                 const unchanged = await scene.run(phase);
                 assertDone(unchanged, "one more up");

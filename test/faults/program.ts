@@ -75,5 +75,5 @@ new containerd.Task("job", { container: job, once: true });
 `;
 }
 
-/** Must be found nowhere on a node after what wrote it was killed and its successor was at work. */
+/** Must be found nowhere but in its file after what wrote it was killed and its successor was at work. */
 export const SECRET = "swordfish-3f9c1c";

@@ -12,7 +12,7 @@ import { type Registry, startRegistry } from "../../playground/registry";
 import { startWorker, type Worker, type WorkerOptions } from "../../playground/worker";
 import { type Census, census } from "../helpers/census";
 import { type Fault, ContainerdProxy } from "./proxy";
-import { type Images, program, pushImages } from "./program";
+import { type Images, program, pushImages, SECRET } from "./program";
 
 /** What is done with the stack; each begins where the one before has ended. */
 export const PHASES = ["up", "update", "destroy"] as const;
@@ -77,6 +77,12 @@ export class Scene {
     /** What is on the worker, without what is random. */
     async census(): Promise<Census> {
         return normalized(await census(this.worker));
+    }
+
+    /** What a secret file came in must be gone from the content store, where it would lie readable for whoever has its digest. */
+    async expectNoSecretInContent(): Promise<void> {
+        const search = 'grep -rlF -e "$1" /var/lib/containerd/io.containerd.content.v1.content || true';
+        assert.equal(await this.worker.run(search, SECRET), "", "a secret is left in the content store");
     }
 
     /** Waits until the census is this one, and says what differs if it does not become so. */

@@ -63,11 +63,13 @@ function kindOf({ changed, replaces, deleteBeforeReplace }: Difference): Kind {
 }
 
 describe("lifecycle: diff of values", () => {
-    it("takes absent, undefined, null and empty for the same, and keeps false, 0 and the empty text", () => {
-        for (const value of [undefined, null, {}, [], { a: undefined }, { a: { b: null } }])
+    it("takes absent, undefined, null and an empty map for the same, and keeps false, 0, the empty text and list", () => {
+        for (const value of [undefined, null, {}, { a: undefined }, { a: null }])
             assert.equal(present(value), undefined);
-        for (const value of [false, 0, ""]) assert.equal(present(value), value);
-        assert.deepEqual(present({ a: 1, b: undefined, c: [{}] }), { a: 1, c: [undefined] });
+        for (const value of [false, 0, "", []]) assert.deepEqual(present(value), value);
+        assert.deepEqual(present({ a: 1, b: undefined, c: [{}] }), { a: 1, c: [{}] });
+        // An empty map inside says something, like a tmpfs without limits.
+        assert.deepEqual(present({ "/data": { tmpfs: {}, readOnly: undefined } }), { "/data": { tmpfs: {} } });
     });
 
     it("does not mind the order of keys, and minds that of lists", () => {
@@ -119,7 +121,7 @@ describe("lifecycle: diff of a Container", () => {
         ["nothing", {}, "same"],
         ["the order of keys", { env: { B: "2", A: "1" } }, "same"],
         ["how long Pulumi waits", { timeouts: { create: "1m" } }, "same"],
-        ["where its image came from", { imageFrom: "other/default" }, "same"],
+        ["where its image came from", { imageFrom: "other/default" }, "update"],
         ["a label", { labels: { tier: "db" } }, "update"],
         ["memory", { memory: { limit: 1 << 27 } }, "update"],
         ["cpu", { cpu: { cpus: 1 } }, "update"],
@@ -133,6 +135,8 @@ describe("lifecycle: diff of a Container", () => {
         ["image, not known yet", { image: UNKNOWN }, "replace"],
         ["env", { env: { A: "1" } }, "replace"],
         ["args", { args: ["x"] }, "replace"],
+        ["args that are said to be none", { args: [] }, "replace"],
+        ["a mount without limits", { mounts: { "/m": { tmpfs: {} } } }, "replace"],
         ["entrypoint", { entrypoint: ["x"] }, "replace"],
         ["mounts", { mounts: { "/m": { bind: "/srv" } } }, "replace"],
         ["workdir", { workdir: "/srv" }, "replace"],

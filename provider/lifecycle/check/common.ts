@@ -89,6 +89,11 @@ export function labelProblem(key: string): string | undefined {
     return undefined;
 }
 
+/** What is wrong with the value of a label. */
+export function labelValueProblem(value: string): string | undefined {
+    return value === "" ? "must not be empty: containerd takes a label without a value away" : undefined;
+}
+
 /** What is wrong with labels as a whole. */
 export function labelsProblem(labels: Record<string, string> = {}): { key: string; reason: string } | undefined {
     for (const [key, value] of Object.entries(labels)) {

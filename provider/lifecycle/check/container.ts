@@ -1,9 +1,11 @@
 /** What a Container's arguments must be like. */
+import { posix } from "node:path";
+import { SECRETS_TARGET } from "../../spec/files";
 import type { ContainerInputs } from "../../spec/inputs";
 import type { Failure } from "../lifecycle";
 import { identifierProblem } from "../names";
 import { isUnknown } from "../unknown";
-import { bookkeeping, labelProblem, labelsProblem } from "./common";
+import { bookkeeping, labelProblem, labelsProblem, labelValueProblem } from "./common";
 import * as s from "./schema";
 import { formatPath } from "./validate";
 
@@ -14,7 +16,8 @@ function absolute(path: string): string | undefined {
     if (!path.startsWith("/")) return "must be an absolute path";
     if (path.includes("\0")) return "must not hold a NUL character";
     if (path.split("/").includes("..")) return 'must not hold ".."';
-    return undefined;
+    const plain = posix.normalize(path).replace(/(?<=.)\/$/, "");
+    return plain === path ? undefined : `must be written as ${plain}`;
 }
 
 function noNul(text: string): string | undefined {
@@ -95,6 +98,7 @@ export const containerSchema = s.object({
     name: s.optional(s.text("a name", identifierProblem)),
     image: s.text('an Image or a reference like "nginx:1.27"'),
     imageFrom: s.optional(s.text()),
+    generation: s.optional(s.text()),
     entrypoint: s.optional(s.list(s.text("a text", noNul))),
     args: s.optional(s.list(s.text("a text", noNul))),
     env: s.optional(s.map(s.scalar(noNul), envName)),
@@ -131,7 +135,7 @@ export const containerSchema = s.object({
     security: s.optional(
         s.object({ noNewPrivileges: s.optional(s.flag()), seccomp: s.optional(s.oneOf("default", "unconfined")) }),
     ),
-    labels: s.optional(s.map(s.scalar(), labelProblem)),
+    labels: s.optional(s.map(s.scalar(labelValueProblem), labelProblem)),
     snapshotter: s.optional(s.text()),
     runtime: s.optional(s.text()),
     log: s.optional(
@@ -147,7 +151,12 @@ const LOG_DEFAULTS = { driver: "file", maxSize: 10 << 20, maxFiles: 3 } as const
 
 /** Defaults that need nothing but the arguments. */
 export function withDefaults(given: Partial<ContainerInputs>): Partial<ContainerInputs> {
-    return { ...given, log: { ...LOG_DEFAULTS, ...given.log } };
+    return isUnknown(given.log) ? given : { ...given, log: { ...LOG_DEFAULTS, ...given.log } };
+}
+
+/** A map, as far as it is known. */
+function known<T extends object>(value: T | undefined): T | Record<string, never> {
+    return value === undefined || isUnknown(value) ? {} : value;
 }
 
 /** What is wrong with arguments that are well by themselves, but not together. */
@@ -170,8 +179,12 @@ export function contradictions(given: Partial<ContainerInputs>): Failure[] {
     if (typeof limit === "number" && typeof reservation === "number" && reservation > limit) {
         refuse(["memory", "reservation"], "is more than `memory.limit`");
     }
-    for (const target of Object.keys(given.files ?? {})) {
-        if (given.mounts && Object.hasOwn(given.mounts, target))
+    for (const target of Object.keys(known(given.mounts))) {
+        if (target === "/") refuse(["mounts", target], "is the root filesystem itself: mount something below it");
+        if (target === SECRETS_TARGET && given.secrets) refuse(["mounts", target], "is where `secrets` stand");
+    }
+    for (const target of Object.keys(known(given.files))) {
+        if (Object.hasOwn(known(given.mounts), target))
             refuse(["mounts", target], "is a file of `files` already");
     }
     if (given.privileged === true && given.security?.seccomp === "default") {

@@ -55,5 +55,6 @@ export const taskSchema = s.object({
     ),
     once: s.optional(s.flag()),
     triggers: s.optional(s.anything()),
+    generation: s.optional(s.text()),
     desired: s.optional(s.oneOf("running", "stopped")),
 });

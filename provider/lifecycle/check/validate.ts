@@ -33,7 +33,7 @@ const BROUGHT_ALONG: Record<string, string> = {
 /** What the resources' classes add to the arguments: nothing for a user to write. */
 const OURS = new Set([
     ...["owner", "uid", "revision", "retainOnDelete", "timeouts", "replaceOnChanges"],
-    ...["imageFrom", "pinned", "digest"],
+    ...["imageFrom", "generation", "pinned", "digest"],
 ]);
 
 function unknownArgument(issue: v.BaseIssue<unknown>, property: string): Failure {
