@@ -1,4 +1,4 @@
-/** How containerd's restart monitor is told what to do. Pure; the facts per version are in docs/design.md. */
+/** How containerd's restart monitor is told what to do. Pure; what a version cannot do is refused in assertRestartable. */
 import type { NodeFacts } from "../containerd/facts";
 import { ContainerdError } from "../errors";
 import { LOG_URI } from "../node/log-uri";

@@ -54,8 +54,8 @@ export const inMountOrder: SpecOption = (spec) => {
 };
 
 /**
- * A recursive bind mount. Read-only means also what is mounted below, where the kernel can do that (5.12, and known to be);
- * Docker does the same. `propagation` is private unless said, and always recursive.
+ * A recursive bind mount. Read-only means also what is mounted below, where the kernel is known to be 5.12 or later, as
+ * with Docker; where it is not known (containerd does not tell), what is mounted below stays writable. `propagation` is private unless said, and always recursive.
  */
 export function bindMount(target: string, source: string, mount: Omit<MountInputs, "bind">, node?: NodeFacts): Mount {
     const propagation =
