@@ -62,7 +62,6 @@ describe("package", function () {
         ]) {
             assert.ok(files.includes(name), `${name} is missing`);
         }
-        assert.ok(files.some((name) => name.endsWith(".proto")));
         assert.deepEqual(
             files.filter((name) => /^(test|playground|examples|provider|docs|node_modules)\//.test(name)),
             [],
