@@ -35,7 +35,10 @@ export interface FileArgs {
     uid?: Optional<number>;
     /** Group, a number. Default 0. */
     gid?: Optional<number>;
-    /** What a changed content does to the running process: `restart` (default) or `none`. */
+    /**
+     * What a changed content does to the running process: `restart` (default), or `none`, with which it keeps the old one and
+     * sees the new one at its next start.
+     */
     onChange?: Optional<"restart" | "none">;
 }
 

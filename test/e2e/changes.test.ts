@@ -120,7 +120,8 @@ describe("changes", function () {
             ],
         ] as const) {
             await rewrite(stack, program(args));
-            assert.deepEqual(succeeded(await stack.up()).changes, ["web: update"]);
+            // The Container, and its Task, which waits for the process that was started anew.
+            assert.deepEqual(succeeded(await stack.up()).changes, ["web: update", "web: update"]);
             assert.equal(await inside(`cat ${file}`), "two");
             assert.notEqual(await pid(), before);
             before = await pid();
