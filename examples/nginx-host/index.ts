@@ -21,7 +21,9 @@ const nginx = new containerd.Container("nginx", {
     network: "host",
     // The image listens on 80, and with the host's network that is the host's.
     files:
-        port === 80 ? {} : { "/etc/nginx/conf.d/default.conf": `server { listen ${port}; root /usr/share/nginx/html; }` },
+        port === 80
+            ? {}
+            : { "/etc/nginx/conf.d/default.conf": `server { listen ${port}; root /usr/share/nginx/html; }` },
 });
 new containerd.Task("nginx", { container: nginx, health: { http: { port } } });
 

@@ -184,8 +184,7 @@ export function contradictions(given: Partial<ContainerInputs>): Failure[] {
         if (target === SECRETS_TARGET && given.secrets) refuse(["mounts", target], "is where `secrets` stand");
     }
     for (const target of Object.keys(known(given.files))) {
-        if (Object.hasOwn(known(given.mounts), target))
-            refuse(["mounts", target], "is a file of `files` already");
+        if (Object.hasOwn(known(given.mounts), target)) refuse(["mounts", target], "is a file of `files` already");
     }
     if (given.privileged === true && given.security?.seccomp === "default") {
         refuse(["security", "seccomp"], "has no effect on a privileged container: leave out one of the two");
