@@ -1,33 +1,52 @@
 /** Small deeds on this machine that the workers need: control groups, mounts, signals, waiting. */
-import { readFile, stat } from "node:fs/promises";
+import { readFile, readdir, rmdir, stat } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ContainerdError } from "../provider/errors";
-import { output } from "./process";
+import { run } from "./process";
 
 /** How long something may take to start or to end, in milliseconds. */
 export const PATIENCE = 30_000;
 const POLL = 25;
 
-/** Removes a group and the groups below it from every hierarchy of control groups. They hold no processes any more. */
+/**
+ * Removes a group and the groups below it from every hierarchy of control groups. They hold no processes any more. Other
+ * processes may do the same at the same time.
+ */
 export async function removeCgroups(name: string): Promise<void> {
     const mounts = await readFile("/proc/self/mountinfo", "utf8");
     for (const line of mounts.split("\n")) {
         const point = line.split(" ")[4];
         if (!point || !/ - cgroup2? /.test(line)) continue;
-        const group = path.join(point, name);
-        if (!(await exists(group))) continue;
-        // A group is a folder that goes by rmdir, whatever files it shows; the innermost first.
-        await output("find", [group, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"]);
+        await removeGroup(path.join(point, name));
     }
 }
 
-/** Unmounts what is mounted below a folder on this machine: `rm` must not walk into it. */
+/** A group is a folder that goes by rmdir, whatever files it shows; the innermost first. */
+async function removeGroup(group: string): Promise<void> {
+    const entries = await readdir(group, { withFileTypes: true }).catch(unlessGone);
+    for (const entry of entries ?? []) if (entry.isDirectory()) await removeGroup(path.join(group, entry.name));
+    await rmdir(group).catch(unlessGone);
+}
+
+function unlessGone(error: NodeJS.ErrnoException): undefined {
+    if (error.code !== "ENOENT") throw error;
+}
+
+/** Unmounts what is mounted below a folder on this machine: `rm` must not walk into it. Others may do the same meanwhile. */
 export async function unmountBelow(folder: string): Promise<void> {
+    for (const point of (await mountsBelow(folder)).reverse()) {
+        const { code, stderr } = await run("umount", ["--lazy", point], {});
+        if (code !== 0 && (await mountsBelow(folder)).includes(point)) {
+            throw new ContainerdError("Failed", `umount ${point}: ${stderr.trim()}`);
+        }
+    }
+}
+
+async function mountsBelow(folder: string): Promise<string[]> {
     const mounts = await readFile("/proc/self/mountinfo", "utf8");
     const points = mounts.split("\n").map((line) => line.split(" ")[4] ?? "");
-    const below = points.filter((point) => point === folder || point.startsWith(`${folder}/`));
-    for (const point of below.reverse()) await output("umount", ["--lazy", point]);
+    return points.filter((point) => point === folder || point.startsWith(`${folder}/`));
 }
 
 /** Sends a signal; a process that has ended meanwhile is no failure. */

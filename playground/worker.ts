@@ -174,6 +174,11 @@ export class Worker {
 
     /** Cuts the power: all its processes end at once. Its disk stays; see `boot`. */
     async kill(): Promise<void> {
+        await this.powerOff();
+        await this.register();
+    }
+
+    private async powerOff(): Promise<void> {
         const { outer } = this.registration;
         // Process 1 of the namespace: the kernel ends all others before it is gone itself.
         if (this.init !== undefined) signal(this.init, "SIGKILL");
@@ -181,7 +186,6 @@ export class Worker {
         if (outer) await until(`worker ${this.name} ends`, async () => !(await isAlive(outer)));
         this.init = undefined;
         delete this.registration.outer;
-        await this.register();
         await removeCgroups(this.cgroup);
     }
 
@@ -221,10 +225,10 @@ export class Worker {
         await this.startContainerd();
     }
 
-    /** Switches it off and removes all of it: processes, control groups, mounts, folder. Can be called twice. */
+    /** Switches it off and removes all of it: processes, control groups, mounts, folder. Several may do so at once. */
     async stop(): Promise<void> {
         if (!(await exists(this.dir))) return;
-        await this.kill();
+        await this.powerOff();
         await unmountBelow(this.dir);
         await rm(this.dir, { recursive: true, force: true });
     }

@@ -7,7 +7,7 @@ import path from "node:path";
 import { busyboxImage } from "../../playground/images";
 import { repository } from "../../playground/environment";
 import { type Registry, startRegistry } from "../../playground/registry";
-import { type ContainerdVersion, openWorker, startWorker } from "../../playground/worker";
+import { type ContainerdVersion, openWorker, removeAbandoned, startWorker } from "../../playground/worker";
 import { census } from "../helpers/census";
 
 /** Control groups of this machine that carry a worker's name. */
@@ -80,6 +80,8 @@ describe("playground: worker", () => {
         child.kill("SIGKILL");
         while ((await openWorker(name))?.running);
 
+        // Several test files start at once, and each removes what it finds.
+        await Promise.all(Array.from({ length: 5 }, () => removeAbandoned()));
         const next = await startWorker({ version: "1.6" });
         await next.stop();
         assert.equal(await openWorker(name), undefined);
