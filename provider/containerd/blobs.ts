@@ -11,6 +11,8 @@ import type { WriteContentResponse__Output } from "./generated/containerd/servic
 const CHUNK = 1 << 20;
 /** Messages that containerd has not confirmed yet, at most. */
 const WINDOW = 4;
+/** How often a write is begun again because somebody else's equal one was quicker. */
+const TRIES = 3;
 /** Bytes that {@link readBlob} reads at most: manifests and configurations, not layers. */
 const READ_LIMIT = 8 << 20;
 
@@ -26,7 +28,7 @@ export interface BlobTarget {
     signal?: AbortSignal;
 }
 
-/** Gives the blob's bytes from an offset on: `() => fetch(…Range…)`. Called once, with 0 unless a write is resumed. */
+/** Gives the blob's bytes from an offset on: `() => fetch(…Range…)`. Called with 0 unless a write is resumed; once, as a rule. */
 export type BlobSource = (offset: number) => AsyncIterable<Uint8Array> | Promise<AsyncIterable<Uint8Array>>;
 
 /**
@@ -43,17 +45,22 @@ export async function writeBlob(
     source: BlobSource,
     onProgress: (bytes: number) => void = () => {},
 ): Promise<{ existed: boolean }> {
-    const call = client.content.write({ signal: target.signal });
-    try {
-        await new Writer(client.node, call, target, onProgress).run(source);
-        return { existed: false };
-    } catch (thrown) {
-        if (!hasCode(thrown, "AlreadyExists")) throw thrown;
-        await labelBlob(client, target.digest, target.labels ?? {});
-        onProgress(target.size);
-        return { existed: true };
-    } finally {
-        call.cancel();
+    for (let attempt = 1; ; attempt++) {
+        const call = client.content.write({ signal: target.signal });
+        const writer = new Writer(client.node, call, target, onProgress);
+        try {
+            await writer.run(source);
+            return { existed: false };
+        } catch (thrown) {
+            if (!hasCode(thrown, "AlreadyExists")) throw thrown;
+            // Somebody else was quicker, and it is under their lease alone: only a write that is refused at once is under ours.
+            if (writer.begun && attempt < TRIES) continue;
+            await labelBlob(client, target.digest, target.labels ?? {});
+            onProgress(target.size);
+            return { existed: true };
+        } finally {
+            call.cancel();
+        }
     }
 }
 
@@ -61,6 +68,8 @@ export async function writeBlob(
 class Writer {
     readonly #answers: AsyncIterator<WriteContentResponse__Output>;
     #unconfirmed = 0;
+    /** containerd has taken it up. */
+    begun = false;
 
     constructor(
         readonly node: string,
@@ -75,6 +84,7 @@ class Writer {
         const { ref, digest, size, labels } = this.target;
         await this.#send({ action: "STAT", ref, total: size, expected: digest });
         let offset = Number((await this.#confirmed()).offset);
+        this.begun = true;
         this.onProgress(offset);
         if (offset < size) {
             const join = joiner(Math.min(CHUNK, size - offset));

@@ -13,6 +13,9 @@ const CREATE_TIMEOUT = 60_000;
 const KILL_TIMEOUT = 15_000;
 export const DEFAULT_GRACE = "10s";
 
+/** A container's record, as containerd gives it. */
+export type Container = NonNullable<Awaited<ReturnType<Client["containers"]["get"]>>["container"]>;
+
 /** What a process is at. */
 export interface ProcessState {
     status: "created" | "running" | "stopped" | "paused";
@@ -36,9 +39,9 @@ export async function processState(client: Client, name: string): Promise<Proces
     }
 }
 
-/** Starts the container's process. A stopped one that still lies there is removed first. */
-export async function startProcess(client: Client, name: string): Promise<void> {
-    const { container } = await client.containers.get({ id: name });
+/** Starts the container's process, where none lies there. `known`: its record, where it was just read. */
+export async function startProcess(client: Client, name: string, known?: Container): Promise<void> {
+    const container = known ?? (await client.containers.get({ id: name })).container;
     if (!container) throw new ContainerdError("NotFound", `no container ${name}`, { node: client.node });
     const { mounts } = await client.snapshots.mounts({
         snapshotter: container.snapshotter,
@@ -49,7 +52,7 @@ export async function startProcess(client: Client, name: string): Promise<void> 
         rootfs: mounts,
         stdout: LOG_URI,
         stderr: LOG_URI,
-        terminal: wantsTerminal(container.spec?.value),
+        terminal: wantsTerminal(container),
     };
     try {
         await createTask(client, request);
@@ -76,9 +79,10 @@ async function createTask(client: Client, request: Parameters<Client["tasks"]["c
     }
 }
 
-function wantsTerminal(spec: Buffer | Uint8Array | string | undefined): boolean {
+/** Whether its process is to have a terminal. */
+export function wantsTerminal({ spec }: Pick<Container, "spec">): boolean {
     if (!spec) return false;
-    const { process } = JSON.parse(Buffer.from(spec as Uint8Array).toString()) as { process?: { terminal?: boolean } };
+    const { process } = JSON.parse(Buffer.from(spec.value).toString() || "{}") as { process?: { terminal?: boolean } };
     return process?.terminal ?? false;
 }
 
@@ -99,10 +103,16 @@ export function stopOf(labels: Record<string, string>): Stop {
 
 /**
  * Stops the container's process and removes what is left of it; fine when there is none. The restart monitor is called off
- * first, and looked for again at the end, because a start of its may have been under way.
+ * first, and looked for again at the end, because a start of its may have been under way. `known`: the container's labels,
+ * where they were just read.
  */
-export async function stopProcess(client: Client, name: string, stop: Stop): Promise<void> {
-    const monitored = await callOffMonitor(client, name);
+export async function stopProcess(
+    client: Client,
+    name: string,
+    stop: Stop,
+    known?: Record<string, string>,
+): Promise<void> {
+    const monitored = await callOffMonitor(client, name, known);
     const attempts = monitored ? 3 : 1;
     for (let attempt = 0; attempt < attempts; attempt++) {
         const state = await processState(client, name);
@@ -144,10 +154,10 @@ async function end(client: Client, name: string, state: ProcessState, stop: Stop
 }
 
 /** Takes the monitor's labels off. True where there were any. */
-async function callOffMonitor(client: Client, name: string): Promise<boolean> {
+async function callOffMonitor(client: Client, name: string, known?: Record<string, string>): Promise<boolean> {
     try {
-        const { container } = await client.containers.get({ id: name });
-        const keys = RESTART_LABELS.filter((key) => container?.labels[key] !== undefined);
+        const labels = known ?? (await client.containers.get({ id: name })).container?.labels ?? {};
+        const keys = RESTART_LABELS.filter((key) => labels[key] !== undefined);
         if (keys.length === 0) return false;
         await setLabels(client, name, Object.fromEntries(keys.map((key) => [key, ""])));
         return true;

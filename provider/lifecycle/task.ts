@@ -12,7 +12,18 @@ import { type Failure, type Lifecycle, NotReady } from "./lifecycle";
 import { lastLogLines, withLog } from "./logs";
 import { parseId } from "./names";
 import { LABEL } from "./ownership";
-import { exited, processState, removeTask, setLabels, startProcess, type Stop, stopOf, stopProcess } from "./process";
+import {
+    type Container,
+    exited,
+    processState,
+    removeTask,
+    setLabels,
+    startProcess,
+    type Stop,
+    stopOf,
+    stopProcess,
+    wantsTerminal,
+} from "./process";
 import { assertRestartable, hasRestartLabels, RESTART_LABELS, restartLabels } from "./restart";
 import type { Run } from "./run";
 import { chooseNode } from "./settings";
@@ -61,6 +72,8 @@ const policies: Policies<TaskInputs> = {
 const HEALTH_DEFAULTS = { interval: "10s", timeout: "5s", retries: 3, startPeriod: "30s" };
 /** How long a job may run, and an `up` may wait for health, where `customTimeouts` says nothing. */
 const DEFAULT_TIMEOUT = "10m";
+/** What ends in this time did not come up. Milliseconds. */
+const AT_ONCE = 100;
 
 export const task: Lifecycle<TaskInputs, TaskState> = {
     async check(run, olds, news) {
@@ -93,11 +106,11 @@ export const task: Lifecycle<TaskInputs, TaskState> = {
 
     async create(run, inputs) {
         const client = await clientOf(run, inputs);
-        const labels = await claim(client, inputs);
+        const claimed = await claim(client, inputs);
         const id = `${inputs.container}/${inputs.uid}`;
         try {
             // What a killed create left running is not what was asked for: it is started anew.
-            const state = await bringUp(run, client, id, inputs, { anew: stopOf(labels) });
+            const state = await bringUp(run, client, id, inputs, { claimed, anew: stopOf(claimed.labels) });
             return { id, state };
         } catch (error) {
             if (!(error instanceof NotReady)) await letGo(client, inputs).catch(() => undefined); // the next create finds it
@@ -123,13 +136,13 @@ export const task: Lifecycle<TaskInputs, TaskState> = {
     async update(run, id, olds, news) {
         const client = await clientOf(run, news);
         const { name } = parseId(news.container);
-        const labels = await claim(client, news);
+        const claimed = await claim(client, news);
         if (news.desired === "stopped") {
-            await stopProcess(client, name, stopOf(labels));
+            await stopProcess(client, name, stopOf(claimed.labels));
             return { ...news, ready: true, status: "stopped" };
         }
         if (news.once && olds.exitCode === 0) return { ...news, ready: true, status: "stopped", exitCode: 0 };
-        return bringUp(run, client, id, news);
+        return bringUp(run, client, id, news, { claimed });
     },
 
     async delete(run, _id, state) {
@@ -184,7 +197,7 @@ async function ourLabels(client: Client, { container, uid }: TaskInputs): Promis
 }
 
 /** Writes on the container that this Task runs it, and how it is to be stopped. Throws `Conflict`, `NotFound`. */
-async function claim(client: Client, inputs: TaskInputs): Promise<Record<string, string>> {
+async function claim(client: Client, inputs: TaskInputs): Promise<Container> {
     const { name, uid } = parseId(inputs.container);
     let found;
     try {
@@ -212,7 +225,7 @@ async function claim(client: Client, inputs: TaskInputs): Promise<Record<string,
         [LABEL.restarting]: "",
     };
     await setLabels(client, name, stop);
-    return { ...found.labels, ...stop };
+    return { ...found, labels: { ...found.labels, ...stop } };
 }
 
 /**
@@ -224,16 +237,16 @@ async function bringUp(
     client: Client,
     id: string,
     inputs: TaskInputs,
-    { anew }: { anew?: Stop } = {},
+    { claimed, anew }: { claimed: Container; anew?: Stop },
 ): Promise<TaskState> {
     const { name } = parseId(inputs.container);
     const facts = await nodeFacts(client);
-    assertRestartable(inputs.restart, await hasTerminal(client, name), facts, inputs.node);
+    assertRestartable(inputs.restart, wantsTerminal(claimed), facts, inputs.node);
     const runs = !anew && (await processState(client, name))?.status === "running";
     // The monitor is called off meanwhile: it would start it too.
-    if (anew || (!runs && inputs.desired === "running")) await stopProcess(client, name, anew ?? {});
+    if (anew || (!runs && inputs.desired === "running")) await stopProcess(client, name, anew ?? {}, claimed.labels);
     if (inputs.desired === "stopped") return { ...inputs, ready: true, status: "stopped" };
-    if (!runs) await start(client, name);
+    if (!runs) await start(client, claimed);
     if (inputs.once) return runOnce(client, name, inputs);
     const labels = restartLabels(inputs.restart, facts);
     // After a stop there are none to be taken off.
@@ -254,9 +267,9 @@ async function bringUp(
     return { ...inputs, ready: true, status: "running" };
 }
 
-async function start(client: Client, name: string): Promise<void> {
+async function start(client: Client, container: Container): Promise<void> {
     try {
-        await startProcess(client, name);
+        await startProcess(client, container.id, container);
     } catch (error) {
         const told = ContainerdError.from(error, { node: client.node });
         throw new ContainerdError(told.code, startProblem(told.reason), { node: told.node, cause: error });
@@ -275,6 +288,8 @@ export function startProblem(said: string): string {
 
 /** A process that ended at once was a failure, unless that is what it should do. */
 async function assertRunning(client: Client, name: string, { restart }: TaskInputs): Promise<void> {
+    // With a policy containerd would start it again, and a moment is no proof; without, this is the only look.
+    if (restart === "no") await exited(client, { container_id: name }, AT_ONCE);
     const state = await processState(client, name);
     if (state?.status === "running" || (restart === "no" && state?.exitStatus === 0)) return;
     throw ended({ client, name }, state?.exitStatus);
@@ -309,14 +324,6 @@ async function toldWithLog(client: Client, name: string, error: unknown, node: s
 async function watch(client: Client, name: string, wanted: Record<string, string>): Promise<void> {
     const none = Object.fromEntries(RESTART_LABELS.map((key) => [key, ""]));
     await setLabels(client, name, { ...none, ...wanted });
-}
-
-async function hasTerminal(client: Client, name: string): Promise<boolean> {
-    const { container } = await client.containers.get({ id: name });
-    const spec = JSON.parse(Buffer.from(container?.spec?.value ?? "{}").toString()) as {
-        process?: { terminal?: boolean };
-    };
-    return spec.process?.terminal ?? false;
 }
 
 async function isReady(run: Run, client: Client, state: TaskState, status: "running" | "stopped"): Promise<boolean> {

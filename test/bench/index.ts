@@ -12,6 +12,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
+import { format, resolveConfig } from "prettier";
 import { repository, type ContainerdVersion } from "../../playground/environment";
 import { startRegistry, type Registry } from "../../playground/registry";
 import { startWorker, type Worker } from "../../playground/worker";
@@ -122,9 +123,15 @@ async function writeDocs(result: BenchResult): Promise<void> {
     const [begin, end] = ["<!-- bench: begin -->", "<!-- bench: end -->"];
     const [from, to] = [text.indexOf(begin), text.indexOf(end)];
     if (from < 0 || to < from) throw new Error(`${page} has no place for the table: ${begin} … ${end}`);
-    await writeFile(page, `${text.slice(0, from + begin.length)}\n\n${markdown(result)}\n\n${text.slice(to)}`);
-    await writeFile(path.join(docs, "performance.json"), toJson(result));
+    const table = `${text.slice(0, from + begin.length)}\n\n${markdown(result)}\n\n${text.slice(to)}`;
+    await writeFormatted(page, table);
+    await writeFormatted(path.join(docs, "performance.json"), toJson(result));
     await writeFile(path.join(docs, "performance.svg"), svg(result.lines));
+}
+
+/** Writes a file as the linter wants it. */
+async function writeFormatted(file: string, text: string): Promise<void> {
+    await writeFile(file, await format(text, { ...(await resolveConfig(file)), filepath: file }));
 }
 
 main().catch((error: unknown) => {

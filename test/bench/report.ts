@@ -62,7 +62,7 @@ function verdict(lines: readonly Line[]): string {
     if (missed.length === 0) return `all ${lines.length} limits reached`;
     const sentences = missed.map(
         (line) =>
-            `MISSED: ${line.what}: ${figureText(line)}, and at most ${figureText({ ...line, figure: line.limit })} was wanted`,
+            `MISSED: ${line.what}, against ${line.against}: ${figureText(line)}, and at most ${figureText({ ...line, figure: line.limit })} was wanted`,
     );
     return [...sentences, `${lines.length - missed.length} of ${lines.length} limits reached`].join("\n");
 }
