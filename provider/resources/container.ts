@@ -140,11 +140,8 @@ export class Container extends ContainerdResource {
             {
                 ...args,
                 image: args.image instanceof Image ? args.image.pinned : args.image,
-                imageFrom:
-                    args.image instanceof Image
-                        ? pulumi.interpolate`${args.image.node}/${args.image.namespace}`
-                        : undefined,
-                secrets: args.secrets && secretValues(args.secrets),
+                ...(args.image instanceof Image && { imageFrom: placeOf(args.image) }),
+                ...(args.secrets && { secrets: secretValues(args.secrets) }),
                 generation: undefined,
                 containerId: undefined,
                 address: undefined,
@@ -165,6 +162,15 @@ export class Container extends ContainerdResource {
     static get(name: string, id: pulumi.Input<pulumi.ID>, opts?: pulumi.CustomResourceOptions): Container {
         return new Container(name, {} as ContainerArgs, { ...opts, id });
     }
+}
+
+/** `node/namespace` of Images: one Output each, because the SDK takes a stack trace for every promise below one. */
+const places = new WeakMap<Image, pulumi.Output<string>>();
+
+function placeOf(image: Image): pulumi.Output<string> {
+    const place = places.get(image) ?? pulumi.interpolate`${image.node}/${image.namespace}`;
+    places.set(image, place);
+    return place;
 }
 
 /** Each value on its own, so that the names stay readable in a preview. */

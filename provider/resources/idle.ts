@@ -15,9 +15,14 @@ export function runs(container: pulumi.Resource | undefined): void {
     if (container) idle.delete(container);
 }
 
+/** Told on the row of each; many of them are hardly forgotten, and each line is a call to the engine. */
+const SHOWN = 5;
+
 function tell(): void {
-    for (const [container, name] of idle) {
+    for (const [container, name] of [...idle].slice(0, SHOWN)) {
         void pulumi.log.info(`nothing runs in it: no Task stands on the Container ${name}`, container);
     }
+    const more = idle.size - SHOWN;
+    if (more > 0) void pulumi.log.info(`nothing runs in ${more} more Containers either: no Task stands on them`);
     idle.clear();
 }

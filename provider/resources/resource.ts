@@ -32,9 +32,10 @@ export abstract class ContainerdResource extends pulumi.CustomResource {
                 ? {}
                 : {
                       owner: ownerUrn(type, name, opts.parent),
-                      retainOnDelete: opts.retainOnDelete || undefined,
-                      timeouts: opts.customTimeouts,
-                      replaceOnChanges: opts.replaceOnChanges,
+                      // Only what is there: each key, even of an undefined value, makes the SDK an Output of the resource.
+                      ...(opts.retainOnDelete && { retainOnDelete: true }),
+                      ...(opts.customTimeouts && { timeouts: opts.customTimeouts }),
+                      ...(opts.replaceOnChanges && { replaceOnChanges: opts.replaceOnChanges }),
                   };
         super(type, name, { ...props, ...bookkeeping, __provider: providerOf(kind) }, opts);
     }
