@@ -26,6 +26,8 @@ export interface Environment {
     registry: string;
     /** Debian's busybox without libraries, for images. */
     busybox: string;
+    /** The folder in which Debian's `openssh-server` is as it would be in `/`; `/` when it is installed. */
+    sshd: string;
     /** Where built images are kept: outside the clone. */
     cache: string;
 }

@@ -11,6 +11,7 @@ import { environment } from "./environment";
 import type { Layout } from "./layout";
 import { output } from "./process";
 import { type ProcessId, identify, isAlive } from "./process-id";
+import { endingWithUs } from "./system";
 
 const PATIENCE = 20_000;
 const POLL = 25;
@@ -84,7 +85,7 @@ export function connectRegistry(port: number, id: ProcessId): Registry {
 
 async function spawnRegistry(config: string, log: string, persistent: boolean): Promise<ProcessId> {
     const serve = [environment().registry, "serve", config];
-    const [command = "", ...args] = persistent ? serve : ["setpriv", "--pdeathsig", "KILL", ...serve];
+    const [command = "", ...args] = persistent ? serve : endingWithUs(serve);
     const out = openSync(log, "w");
     const child = spawn(command, args, { detached: true, stdio: ["ignore", out, out] });
     closeSync(out);

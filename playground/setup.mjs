@@ -18,6 +18,7 @@ import {
     containerdFromGo,
     installPackages,
     registryFromDebian,
+    sshdFromDebian,
     staticBusybox,
 } from "./setup/containerd.mjs";
 import { engine } from "./setup/engine.mjs";
@@ -60,8 +61,9 @@ export async function setUp(part = "all") {
         const debian = await containerdFromDebian();
         const registry = await registryFromDebian();
         const busybox = await staticBusybox();
+        const sshd = await sshdFromDebian();
         const modern = await containerdFromGo();
-        remember({ containerd: { 1.6: debian, 2: modern }, registry, busybox, pulumi: await engine() });
+        remember({ containerd: { 1.6: debian, 2: modern }, registry, busybox, sshd, pulumi: await engine() });
         return environment;
     });
 }

@@ -10,7 +10,7 @@ export const PATIENCE = 30_000;
 const POLL = 25;
 
 /**
- * Removes a group and the groups below it from every hierarchy of control groups. They hold no processes any more. Other
+ * Removes a group and the groups below it from every hierarchy of control groups, and ends what runs in them. Other
  * processes may do the same at the same time.
  */
 export async function removeCgroups(name: string): Promise<void> {
@@ -26,7 +26,19 @@ export async function removeCgroups(name: string): Promise<void> {
 async function removeGroup(group: string): Promise<void> {
     const entries = await readdir(group, { withFileTypes: true }).catch(unlessGone);
     for (const entry of entries ?? []) if (entry.isDirectory()) await removeGroup(path.join(group, entry.name));
-    await rmdir(group).catch(unlessGone);
+    // Its last process is not always gone when its parent has heard of its end; and one may be left of a start that was killed.
+    await until(`the control group ${group} is empty`, async () => {
+        try {
+            await rmdir(group).catch(unlessGone);
+            return true;
+        } catch (error) {
+            if ((error as NodeJS.ErrnoException).code !== "EBUSY") throw error;
+        }
+        const processes = await readFile(path.join(group, "cgroup.procs"), "utf8").catch(() => "");
+        // 0 is a process that cannot be seen from here, and for kill(2) the caller's own group.
+        for (const pid of processes.split("\n").map(Number)) if (pid > 0) signal(pid, "SIGKILL");
+        return false;
+    });
 }
 
 function unlessGone(error: NodeJS.ErrnoException): undefined {
@@ -47,6 +59,19 @@ async function mountsBelow(folder: string): Promise<string[]> {
     const mounts = await readFile("/proc/self/mountinfo", "utf8");
     const points = mounts.split("\n").map((line) => line.split(" ")[4] ?? "");
     return points.filter((point) => point === folder || point.startsWith(`${folder}/`));
+}
+
+/**
+ * A command that is killed when this process ends, however that ends: also when it has ended before the kernel was asked for
+ * that. Its process id is that of the whole.
+ */
+export function endingWithUs(command: readonly string[]): string[] {
+    const unlessOrphan = '[ "$PPID" = "$1" ] || exit 1; shift; exec "$@"';
+    return [
+        ...["setpriv", "--pdeathsig", "KILL"],
+        ...["/bin/sh", "-c", unlessOrphan, "sh", String(process.pid)],
+        ...command,
+    ];
 }
 
 /** Sends a signal; a process that has ended meanwhile is no failure. */

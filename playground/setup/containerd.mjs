@@ -15,6 +15,12 @@ const COMMANDS = {
     hostname: "hostname",
     mount: "mount",
     "apt-get": "apt",
+    ip: "iproute2",
+    nsenter: "util-linux",
+    openssl: "openssl",
+    ssh: "openssh-client",
+    sudo: "sudo",
+    socat: "socat",
 };
 const FOLDERS = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
@@ -27,7 +33,11 @@ export async function installPackages() {
     if (missing.length === 0) return;
     say(`Debian packages: ${missing.join(" ")} (under a minute)`);
     await updateLists();
-    await must("apt-get", ["install", "--yes", "--no-install-recommends", ...missing], {
+    await install(missing);
+}
+
+function install(packages) {
+    return must("apt-get", ["install", "--yes", "--no-install-recommends", ...packages], {
         env: { DEBIAN_FRONTEND: "noninteractive", LC_ALL: "C.UTF-8" },
     });
 }
@@ -44,6 +54,30 @@ export async function containerdFromDebian() {
 export async function registryFromDebian() {
     const installed = "/usr/bin/docker-registry";
     return existsSync(installed) ? installed : path.join(await unpacked("docker-registry"), "usr/bin/docker-registry");
+}
+
+/**
+ * sshd for the workers. Unpacked when it is not installed: installing would start it here, now and at each boot, as a door
+ * that nobody asked for. Only the libraries that it needs are installed.
+ *
+ * @returns the folder in which it is as it would be in `/`; that is `/` when it is installed.
+ */
+export async function sshdFromDebian() {
+    if (existsSync("/usr/sbin/sshd")) return "/";
+    const root = await unpacked("openssh-server");
+    const starts = async () => {
+        // Without a file of settings it says so and ends with 1; the linker ends it with 127 when a library lacks.
+        const { code } = await capture(path.join(root, "usr/sbin/sshd"), ["-t", "-f", "/nonexistent"]);
+        return code !== 127;
+    };
+    if (!(await starts())) {
+        const depends = await must("sh", ["-c", 'dpkg-deb --field "$1"/*.deb Depends', "sh", root]);
+        const libraries = depends.match(/\blib[a-z0-9.+-]+/g) ?? [];
+        say(`Debian packages for sshd: ${libraries.join(" ")}`);
+        await updateLists();
+        await install(libraries);
+    }
+    return root;
 }
 
 /** @returns the path of a busybox that needs no libraries: it goes into images. */

@@ -28,12 +28,19 @@ export interface Census {
     runtime: string[];
     /** Control groups of the worker, as `HIERARCHY PATH`. */
     cgroups: string[];
-    /** `COMMAND` of the worker's processes, without containerd and process 1. */
+    /** `COMMAND` of the worker's processes, without containerd, sshd and process 1. */
     processes: string[];
+    /** Unix sockets below `/run` that a machine without containers does not have. */
+    sockets: string[];
+    /** `INTERFACE [ADDRESS]` of a worker with a network of its own. */
+    interfaces: string[];
+    /** `PROTOCOL ADDRESS:PORT` on which a worker with a network of its own listens. */
+    listeners: string[];
 }
 
 /** Written to take one process for the whole: a census is taken after each of hundreds of kills. */
 const SCRIPT = `
+network=$1
 list() { # KIND NAMESPACE: each line of stdin, with both in front
     while read -r line; do [ -z "$line" ] || echo "$1 $2 $line"; done
 }
@@ -59,6 +66,13 @@ if [ -e /sys/fs/cgroup/cgroup.controllers ]; then set -- /sys/fs/cgroup; else se
 for hierarchy; do
     (cd "$hierarchy" && find . -mindepth 1 -type d ! -path ./init 2>/dev/null) | list cgroups "$(basename "$hierarchy")"
 done
+find /run -type s ! -path '/run/containerd/*' 2>/dev/null | list sockets -
+if [ "$network" = own ]; then
+    # Without the number behind an interface's @, which the kernel counts up.
+    ip -o link | awk -F '[ :@]+' '{ print $2 }' | list interfaces -
+    ip -o address | awk '{ print $2, $4 }' | list interfaces -
+    ss -Hlntu | awk '{ print $1, $5 }' | list listeners -
+fi
 for folder in /proc/[0-9]*; do
     # Not process 1, nor what runs this census itself. What is only waiting to be collected has no command.
     pid=\${folder#/proc/}
@@ -71,7 +85,7 @@ exit 0
 `;
 
 /** What a worker has of its own when nothing of ours is there. */
-const ITS_OWN = /^(containerd --config |sleep 86400)/;
+const ITS_OWN = /^(containerd --config |sleep 86400|sshd: )/;
 
 /** Takes the census of a worker whose containerd runs. `namespaces`: only these; default: all. */
 export async function census(worker: Worker, namespaces?: readonly string[]): Promise<Census> {
@@ -88,9 +102,12 @@ export async function census(worker: Worker, namespaces?: readonly string[]): Pr
         runtime: [],
         cgroups: [],
         processes: [],
+        sockets: [],
+        interfaces: [],
+        listeners: [],
     };
     const parents = new Set<string>();
-    for (const line of (await worker.run(SCRIPT)).split("\n")) {
+    for (const line of (await worker.run(SCRIPT, worker.hasNetwork ? "own" : "host")).split("\n")) {
         const [kind = "", namespace = "", ...rest] = line.split(" ");
         const text = rest.join(" ").trim();
         if (kind === "namespaces") parents.add(`./${text}`);
@@ -105,6 +122,12 @@ export async function census(worker: Worker, namespaces?: readonly string[]): Pr
     }
     for (const lines of Object.values(result) as string[][]) lines.sort();
     return result;
+}
+
+/** How many SSH connections a worker has. */
+export async function sshConnections(worker: Worker): Promise<number> {
+    const lines = await worker.run("ss -Htn state established sport = :22");
+    return lines.split("\n").filter(Boolean).length;
 }
 
 function isKind(text: string, result: Census): text is keyof Census {

@@ -1,7 +1,7 @@
 /** The playground's workers: what all other tests stand on. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { createInterface } from "node:readline";
 import path from "node:path";
 import { busyboxImage } from "../../playground/images";
@@ -9,13 +9,7 @@ import { repository } from "../../playground/environment";
 import { type Registry, startRegistry } from "../../playground/registry";
 import { type ContainerdVersion, openWorker, removeAbandoned, startWorker } from "../../playground/worker";
 import { census } from "../helpers/census";
-
-/** Control groups of this machine that carry a worker's name. */
-function cgroupsOf(name: string): string[] {
-    const hierarchies = readdirSync("/sys/fs/cgroup", { withFileTypes: true }).filter((entry) => entry.isDirectory());
-    const groups = hierarchies.map((entry) => path.join("/sys/fs/cgroup", entry.name, `pulumi-containerd-${name}`));
-    return [...groups, `/sys/fs/cgroup/pulumi-containerd-${name}`].filter((group) => existsSync(group));
-}
+import { cgroupsOf } from "./playground-processes";
 
 describe("playground: worker", () => {
     let registry: Registry;

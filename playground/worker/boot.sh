@@ -1,20 +1,22 @@
 #!/bin/sh
-# Boots one worker of the playground: a machine's processes, mounts, host name and control groups in namespaces of their own,
-# the network is the host's. Started by worker.ts as: worker-boot.sh FOLDER CGROUP HOSTNAME
+# Boots one worker of the playground: a machine's processes, mounts, host name and control groups in namespaces of their own.
+# Started by machine.ts as: boot.sh FOLDER CGROUP HOSTNAME NETWORK [OVER UNDER]...
 # FOLDER/run and FOLDER/var-lib become the worker's /run and /var/lib; so containerd's default paths are the worker's own.
+# NETWORK `host` is this machine's network. With `own` it is another namespace, into which the caller puts an interface; then
+# the worker also has its own /etc (FOLDER/etc lies over this machine's), /tmp and /var/log, since people log in to it, and
+# each folder OVER lies over the folder UNDER.
 set -eu
-folder=$1 cgroup=$2 hostname=$3
+folder=$1 cgroup=$2 hostname=$3 network=$4
 
 # The mount points of the control group hierarchies, one a line: point, kind, options of the hierarchy.
 hierarchies() {
     sed -n 's/^[^ ]* [^ ]* [^ ]* [^ ]* \([^ ]*\) .* - \(cgroup2\{0,1\}\) [^ ]* \(.*\)$/\1 \2 \3/p' /proc/self/mountinfo
 }
 
-if [ "${PLAYGROUND_STAGE:-}" = inside ]; then
-    hostname "$hostname"
-    # Mount the hierarchies again: seen from here, the worker's own group is their root.
-    hierarchies | while read -r point kind options; do
-        umount "$point"
+# Mount the hierarchies again: seen from here, the worker's own group is their root.
+mount_hierarchies() {
+    while read -r point kind options; do
+        mkdir -p "$point"
         case $kind in
         cgroup) mount -t cgroup -o "${options#rw,}" cgroup "$point" ;;
         cgroup2)
@@ -28,6 +30,26 @@ if [ "${PLAYGROUND_STAGE:-}" = inside ]; then
             ;;
         esac
     done
+}
+
+if [ "${PLAYGROUND_STAGE:-}" = inside ]; then
+    hostname "$hostname"
+    found=$(hierarchies)
+    echo "$found" | while read -r point _; do umount "$point"; done
+    if [ "$network" = own ]; then
+        # /sys/class/net is that of the network namespace in which /sys was mounted.
+        mount -t sysfs sysfs /sys
+        [ -d "${found%% *}" ] || mount -t tmpfs -o mode=0755 tmpfs /sys/fs/cgroup
+        mount -t overlay -o "lowerdir=/etc,upperdir=$folder/etc,workdir=$folder/etc-work" overlay /etc
+        shift 4
+        while [ $# -gt 1 ]; do
+            mount -t overlay -o "lowerdir=$1:$2" overlay "$2"
+            shift 2
+        done
+        mount --bind "$folder/tmp" /tmp
+        mount --bind "$folder/var-log" /var/log
+    fi
+    echo "$found" | mount_hierarchies
     mount --bind "$folder/var-lib" /var/lib
     # What was in /run does not outlive a machine.
     find "$folder/run" -mindepth 1 -delete
@@ -50,5 +72,7 @@ hierarchies | while read -r point kind options; do
     done
     echo $$ >"$point/$cgroup/cgroup.procs"
 done
-PLAYGROUND_STAGE=inside exec unshare --mount --pid --ipc --uts --cgroup --fork --kill-child --mount-proc \
-    /bin/sh "$0" "$folder" "$cgroup" "$hostname"
+if [ "$network" = own ]; then net=--net; else net=; fi
+# shellcheck disable=SC2086
+PLAYGROUND_STAGE=inside exec unshare $net --mount --pid --ipc --uts --cgroup --fork --kill-child --mount-proc \
+    /bin/sh "$0" "$@"
