@@ -14,6 +14,9 @@ import type { Channel } from "./channel";
 import { fromGrpc, type CallContext } from "./grpc-errors";
 import type { CallOptions, DuplexCall } from "./services";
 
+/** gRPC's status for a server that is not there. */
+const UNAVAILABLE = 14;
+
 /** All that one call needs besides its request. */
 export interface Call {
     channel: Channel;
@@ -90,13 +93,18 @@ async function prepare(call: Call) {
     } catch (thrown) {
         if (thrown instanceof ContainerdError) throw thrown.with(call.context);
         const details = thrown instanceof Error ? thrown.message : String(thrown);
-        throw fromGrpc({ code: 14 /* UNAVAILABLE */, details }, call.context, thrown);
+        throw fromGrpc({ code: UNAVAILABLE, details }, call.context, thrown);
     }
 }
 
-/** Where a call has failed: why. */
+/** Where a call has failed: why. A transport that broke knows that better than grpc-js. */
 function asError(call: Call, failure: ServiceError): ContainerdError {
-    return call.options.signal?.aborted ? cancelled(call) : fromGrpc(failure, call.context);
+    if (call.options.signal?.aborted) return cancelled(call);
+    const broken = call.channel.transport.failure;
+    if (failure.code !== UNAVAILABLE || !broken) return fromGrpc(failure, call.context);
+    const { node, property, method, subject } = call.context;
+    const what = [method, subject].filter(Boolean).join(" ");
+    return new ContainerdError(broken.code, `${what}: ${broken.reason}`, { node, property, cause: broken });
 }
 
 function cancelled({ context, options }: Call): ContainerdError {

@@ -1,9 +1,8 @@
 /**
  * The gRPC channel to one containerd, shared by all clients of a transport. It mends itself after a restart of containerd,
- * and tells at once, by the socket's own error, when nobody is there: grpc-js by itself would go on failing calls until its
+ * and tells at once, by the transport's own error, when nobody is there: grpc-js by itself would go on failing calls until its
  * next attempt to connect.
  */
-import { connect } from "node:net";
 import { Client as GrpcClient, connectivityState, credentials, Metadata, type ChannelOptions } from "@grpc/grpc-js";
 import { ContainerdError } from "../errors";
 import type { Transport } from "../transport/transport";
@@ -26,12 +25,15 @@ const OPTIONS: ChannelOptions = {
     "grpc.enable_retries": 0,
 };
 
-/** A channel and its address. */
+/** A channel and the transport that it goes through. */
 export class Channel {
     readonly #client: GrpcClient;
     #users = 0;
 
-    private constructor(readonly address: string) {
+    private constructor(
+        readonly transport: Transport,
+        address: string,
+    ) {
         this.#client = new GrpcClient(address, credentials.createInsecure(), OPTIONS);
     }
 
@@ -42,7 +44,7 @@ export class Channel {
         let made = Channel.#channels.get(transport);
         if (!made) {
             made = transport.containerdAddress().then((address) => {
-                const channel = new Channel(address);
+                const channel = new Channel(transport, address);
                 channel.#onUnused = () => Channel.#channels.delete(transport);
                 return channel;
             });
@@ -64,8 +66,8 @@ export class Channel {
     }
 
     /**
-     * grpc-js's client, ready for a call. Throws the socket's own error (with an errno in its message) when connecting
-     * failed last time and fails now too.
+     * grpc-js's client, ready for a call. Throws the transport's own error (of a local socket, one with an errno in its
+     * message) when connecting failed last time and fails now too.
      *
      * @param metadata of the call: it is told to wait for the connection where the socket is there again.
      */
@@ -74,20 +76,9 @@ export class Channel {
         if (this.#users <= 0)
             throw new ContainerdError("Failed", "the connection to containerd was closed before this call");
         if (this.#client.getChannel().getConnectivityState(true) === connectivityState.TRANSIENT_FAILURE) {
-            await probe(this.address);
+            await this.transport.probe();
             metadata.setOptions({ waitForReady: true });
         }
         return this.#client;
     }
-}
-
-/** Connects to a unix socket and hangs up. Other addresses are left to grpc-js. */
-async function probe(address: string): Promise<void> {
-    if (!address.startsWith("unix:")) return;
-    const path = address.replace(/^unix:(\/\/(?=\/))?/, "");
-    await new Promise<void>((resolve, reject) => {
-        const socket = connect(path).setTimeout(5_000, () => socket.destroy(new Error("no answer within 5 s")));
-        socket.once("connect", () => resolve(void socket.destroy()));
-        socket.once("error", reject);
-    });
 }

@@ -157,7 +157,14 @@ export class Client {
                 return {
                     channel,
                     method,
-                    context: { node: this.node, method: full, subject, property, address: channel.address, timeout },
+                    context: {
+                        node: this.node,
+                        method: full,
+                        subject,
+                        property,
+                        socket: channel.transport.socket,
+                        timeout,
+                    },
                     headers: { "containerd-namespace": this.namespace, ...(lease && { "containerd-lease": lease }) },
                     options: { ...options, timeout },
                 };

@@ -14,8 +14,8 @@ export interface CallContext {
     subject?: string;
     /** Path of the argument that led to the call. */
     property?: string;
-    /** The socket that grpc-js connects to, for messages. */
-    address?: string;
+    /** Path of containerd's socket on the node, for messages. */
+    socket?: string;
     /** The deadline, in milliseconds. */
     timeout?: number;
 }
@@ -71,7 +71,7 @@ export function fromGrpc(failure: GrpcFailure, context: CallContext, cause: unkn
     if (status === "UNAVAILABLE") {
         // A second writer on the same ref of the content store: containerd is well, somebody else is at it.
         if (/\blocked\b/.test(details)) return error("Conflict", `another process is writing it: ${details}`);
-        return error("Unreachable", unreachable(details, context.address));
+        return error("Unreachable", unreachable(details, context.socket));
     }
     // containerd has the deadline too, and where its side of the clock is first, it says so in words of its own.
     if (status === "DEADLINE_EXCEEDED" || (status !== "OK" && /\bdeadline exceeded\b/i.test(details))) {
@@ -85,10 +85,8 @@ export function fromGrpc(failure: GrpcFailure, context: CallContext, cause: unkn
 }
 
 /** Why nobody answers, from the text of an errno (`connect ENOENT /x/y`) or of a lost connection. */
-export function unreachable(details: string, address = "containerd's socket"): string {
-    const socket = address.startsWith("unix:")
-        ? `containerd's socket ${address.replace(/^unix:(\/\/(?=\/))?/, "")}`
-        : address;
+export function unreachable(details: string, path?: string): string {
+    const socket = ["containerd's socket", path].filter(Boolean).join(" ");
     switch (/\bE[A-Z]{4,}\b/.exec(details)?.[0]) {
         case "ENOENT":
         case "ENOTDIR":

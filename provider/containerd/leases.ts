@@ -32,10 +32,14 @@ export async function startLease(client: Client, options: LeaseOptions): Promise
     return { leased: client.withLease(id), id };
 }
 
-/** Ends a lease and collects what only it kept before this returns. One that is gone is well. */
-export async function endLease(client: Client, id: string): Promise<void> {
+/**
+ * Ends a lease. One that is gone is well.
+ *
+ * @param collect whether what only it kept is collected before this returns. Default: true.
+ */
+export async function endLease(client: Client, id: string, collect = true): Promise<void> {
     try {
-        await client.leases.delete({ id, sync: true });
+        await client.leases.delete({ id, sync: collect });
     } catch (thrown) {
         if (!hasCode(thrown, "NotFound")) throw thrown;
     }

@@ -13,6 +13,7 @@ import type { Mount, Mount__Output } from "./generated/containerd/types/Mount";
 import { withLease } from "./leases";
 import { collect, readMounts } from "./mount-files";
 import { applyTar } from "./node-files";
+import { hasSnapshot, prepareSnapshot, removeSnapshot, viewSnapshot } from "./snapshots";
 
 /** Symbolic links followed for one file. */
 const LINKS = 8;
@@ -64,26 +65,21 @@ export async function readImageFiles(
     return withLease(client, { owner: "files" }, async (leased) => {
         const key = `pulumi-containerd-read-${randomBytes(8).toString("hex")}`;
         const where = snapshotter ?? (await snapshotterOf(leased, chainId));
-        const { mounts } = await leased.snapshots.view({ snapshotter: where, key, parent: chainId });
+        const mounts = await viewSnapshot(leased, { snapshotter: where, key, parent: chainId });
         try {
             return await readSnapshotFiles(leased, where, mounts, paths);
         } finally {
             // The lease's end would do; but a parent with a child can't be removed, so not a moment longer than needed.
-            await leased.snapshots.remove({ snapshotter: where, key });
+            await removeSnapshot(leased, where, key);
         }
     });
 }
 
-/** The snapshotter that has a snapshot: overlayfs first. The last refusal stands where none has. */
+/** The snapshotter that has a snapshot: overlayfs first, also where none has it. */
 async function snapshotterOf(client: Client, name: string): Promise<string> {
     const { snapshotters } = await nodeFacts(client);
     for (const snapshotter of [...snapshotters].sort((a, b) => Number(b === "overlayfs") - Number(a === "overlayfs"))) {
-        try {
-            await client.snapshots.stat({ snapshotter, key: name });
-            return snapshotter;
-        } catch (thrown) {
-            if (!hasCode(thrown, "NotFound")) throw thrown;
-        }
+        if (await hasSnapshot(client, snapshotter, name)) return snapshotter;
     }
     return "overlayfs";
 }
@@ -149,7 +145,7 @@ async function look(
 /** A layer of overlayfs that hides all usual folders but those to be shown; its path. The lease keeps it, and ends it. */
 async function hidingLayer(client: Client, snapshotter: string, shown: ReadonlySet<string>): Promise<string> {
     const key = `pulumi-containerd-hide-${randomBytes(8).toString("hex")}`;
-    const { mounts } = await client.snapshots.prepare({ snapshotter, key });
+    const mounts = await prepareSnapshot(client, { snapshotter, key });
     const tar = pack();
     for (const name of HIDDEN) {
         // overlayfs' own mark for what is gone: a character device 0:0.

@@ -4,13 +4,17 @@
  * every state that was ever written.
  */
 import type { dynamic } from "@pulumi/pulumi";
-import { ContainerdError, hasCode } from "../errors";
+import { ContainerdError } from "../errors";
 import { container } from "../lifecycle/container";
 import { image } from "../lifecycle/image";
 import { type Lifecycle, NotReady } from "../lifecycle/lifecycle";
+import { node } from "../lifecycle/node";
 import { Run } from "../lifecycle/run";
 import { readSettings } from "../lifecycle/settings";
+import { steadfast } from "../lifecycle/steadfast";
 import { task } from "../lifecycle/task";
+import { isKnownHost } from "../transport/ssh/ssh-config";
+import { localSshFiles } from "../transport/ssh/ssh-files";
 import { EngineReporter, endWithEngine } from "./engine";
 import { boundMemory } from "./memory";
 
@@ -23,10 +27,12 @@ let settingsProblem: unknown;
 function configure({ config }: dynamic.ConfigureRequest): Promise<void> {
     if (!run) {
         try {
-            run = new Run(
-                readSettings((key) => config.get(key)),
-                new EngineReporter(),
+            const files = localSshFiles();
+            const settings = readSettings(
+                (key) => config.get(key),
+                (name) => isKnownHost(name, files),
             );
+            run = Run.start(settings, new EngineReporter(), files);
             endWithEngine();
             boundMemory();
         } catch (error) {
@@ -40,8 +46,7 @@ function configure({ config }: dynamic.ConfigureRequest): Promise<void> {
 function currentRun(props: Props): Run {
     if (!run)
         throw settingsProblem ?? new ContainerdError("Failed", "the engine called before it configured the provider");
-    run.serve(typeof props.owner === "string" ? props.owner : undefined);
-    return run;
+    return run.for(props);
 }
 
 /** One lifecycle as the dynamic protocol wants it. */
@@ -77,18 +82,11 @@ function door<Inputs extends object, State extends Inputs>(life: Lifecycle<Input
             });
         },
         async read(id, props: Props = {}) {
-            const state = strip(props) as State;
             try {
-                const found = await life.read(currentRun(props), id, state);
+                const found = await life.read(currentRun(props), id, strip(props) as State);
                 return found ? { id, props: withoutAbsent(found as Props) } : { id: "" };
             } catch (error) {
-                // A node that does not answer says nothing about what it holds: keep what was known.
-                if (!hasCode(error, "Unreachable", "Timeout") || !Object.keys(state).length) throw plain(error);
-                currentRun(props).report.warn(
-                    String((state as Props)["owner"] ?? ""),
-                    `kept as last known, because ${error.message}`,
-                );
-                return { id, props: withoutAbsent(state as Props) };
+                throw plain(error);
             }
         },
         async update(id, olds: Props, news: Props) {
@@ -141,6 +139,7 @@ function plain(error: unknown): Error {
     return shown;
 }
 
-export const Image = door(image);
-export const Container = door(container);
-export const Task = door(task);
+export const Node = door(node);
+export const Image = door(steadfast("image", image));
+export const Container = door(steadfast("container", container));
+export const Task = door(steadfast("task of container", task));

@@ -10,12 +10,12 @@ import type { ImageSource } from "../registry/source";
 import { configLabels, indexLabels, manifestLabels, readDocuments, type Documents } from "./documents";
 import { fetchLayer, nodeOrSource, writeDocument, type FetchTarget } from "./fetch";
 import { completeness, documentsOnNode, onNode, platformFor, snapshotterFor } from "./inspect";
-import { endLeases, startLease } from "./leases";
+import { endPullLeases, startPullLease } from "./leases";
 import { Meter } from "./meter";
 import { incomingName, recordNames, type Claim } from "./names";
 import type { PullProgress } from "./progress";
 import { claimImage } from "./records";
-import { canTransfer, transferImage, type RegistryAccess } from "./transfer";
+import { canTransfer, transferImage, type RegistryAccess, withoutSecrets } from "./transfer";
 import { inTurn } from "./turns";
 import { unpackedLayers, unpackLayer, type UnpackTarget } from "./unpack";
 
@@ -48,6 +48,8 @@ export interface EnsureRequest {
      */
     via?: "transfer" | "content";
     onProgress?: (progress: PullProgress) => void;
+    /** Is told why the node could not pull by itself, where it was to, before we do it. Holds no secret. */
+    onFallback?: (reason: string) => void;
     signal?: AbortSignal;
 }
 
@@ -132,19 +134,19 @@ async function claimWhole(client: Client, wanted: Wanted): Promise<Documents | u
 
 /** Brings what is missing, under a lease that ends with it. */
 async function bring(client: Client, wanted: Wanted): Promise<Documents> {
-    const lease = await startLease(client, wanted.claim);
+    const lease = await startPullLease(client, wanted.claim);
     const leased = client.withLease(lease);
     const meter = new Meter(wanted.onProgress);
     try {
         if (await byTransfer(client, wanted)) await transfer(leased, wanted, meter);
         const documents = await throughUs(leased, lease, wanted, meter);
         await claimImage(client, wanted.reference, documents.root, wanted.claim, wanted.labels);
-        await endLeases(client, wanted.claim, false);
+        await endPullLeases(client, wanted.claim, false);
         meter.phase("done");
         return documents;
     } catch (error) {
         // What went wrong is worth more than what goes wrong with the cleaning; the lease expires by itself.
-        await endLeases(client, wanted.claim, true).catch(() => undefined);
+        await endPullLeases(client, wanted.claim, true).catch(() => undefined);
         throw error;
     }
 }
@@ -170,6 +172,7 @@ async function transfer(leased: Client, wanted: Wanted, meter: Meter): Promise<v
     } catch (error) {
         wanted.signal?.throwIfAborted();
         if (wanted.via === "transfer") throw error;
+        wanted.onFallback?.(withoutSecrets(ContainerdError.from(error).reason, wanted.registry?.password));
     }
 }
 

@@ -80,7 +80,7 @@ export async function fetchLayer(to: FetchTarget, descriptor: Descriptor): Promi
         to,
         descriptor,
         {},
-        (offset) => to.source.blob(descriptor, offset),
+        (offset) => to.source.blob(descriptor, offset, to.signal),
         (bytes) => to.meter.blob(descriptor.digest, bytes),
     );
 }

@@ -4,12 +4,12 @@
 import { readBlob } from "../containerd/blobs";
 import type { Client } from "../containerd/client";
 import { nodeFacts } from "../containerd/facts";
+import { hasSnapshot } from "../containerd/snapshots";
 import { ContainerdError, hasCode } from "../errors";
 import type { Descriptor, ImageConfig } from "../registry/oci";
 import { readDocuments, type Documents, type ReadDocument } from "./documents";
-import { claimsOf, isBrought, recordNames } from "./names";
-import { findRecord, type ImageKey } from "./records";
-import { hasSnapshot } from "./unpack";
+import { claimsOf, type ImageKey, isBrought, keyOf, recordNames } from "./names";
+import { findRecord } from "./records";
 
 /** containerd's own default, where a node has it. */
 export const DEFAULT_SNAPSHOTTER = "overlayfs";
@@ -26,6 +26,8 @@ export interface ImageState {
     claimed: boolean;
     /** We made the record that keeps the content. */
     brought: boolean;
+    /** Bytes of manifest, config and compressed layers; 0 where the documents that say so are missing. */
+    size: number;
     /** Labels of that record that are the user's. */
     labels: Record<string, string>;
     /** The tag's record, if there is one: what it points at, and whether we made it. */
@@ -118,6 +120,7 @@ export async function inspectImage(
         ...there,
         claimed: claimsOf(record?.labels).has(image.uid),
         brought: isBrought(record?.labels),
+        size: documents?.size ?? 0,
         labels: userLabels(record?.labels),
         tag: tag?.target ? { digest: tag.target.digest, brought: isBrought(tag.labels) } : undefined,
     };
@@ -166,12 +169,8 @@ async function readConfig(client: Client, digest: string, platform?: string): Pr
 
 /** The record of an image by its pinned reference (`docker.io/library/nginx:1.27@sha256:…`), or nothing. */
 export function findImage(client: Client, pinned: string): ReturnType<typeof findRecord> {
-    const at = pinned.indexOf("@");
-    if (at < 0)
-        throw new ContainerdError("Invalid", `"${pinned}" has no digest: name:tag@sha256:… is expected`, {
-            property: "image",
-        });
-    return findRecord(client, recordNames(pinned, pinned.slice(at + 1)).digest);
+    const { reference, digest } = keyOf(pinned);
+    return findRecord(client, recordNames(reference, digest).digest);
 }
 
 function userLabels(labels: Record<string, string> = {}): Record<string, string> {

@@ -8,6 +8,7 @@
  */
 import { createHash } from "node:crypto";
 import { LONGEST_LABEL, OWNER } from "../containerd/labels";
+import { ContainerdError } from "../errors";
 
 /** On an image record: we created it. */
 export const BROUGHT = "pulumi-containerd/brought";
@@ -53,6 +54,23 @@ export function claimsOf(labels: Record<string, string> | undefined): Map<string
 /** Whether we created the record with these labels. */
 export function isBrought(labels: Record<string, string> | undefined): boolean {
     return labels?.[BROUGHT] === "true";
+}
+
+/** Which image on a node: the canonical reference and the digest of its root. */
+export interface ImageKey {
+    /** Like `docker.io/library/nginx:1.27`. */
+    reference: string;
+    /** Digest of the index, or of the manifest where there is no index. */
+    digest: string;
+}
+
+/** A pinned reference (`docker.io/library/nginx:1.27@sha256:…`) taken apart. Throws `Invalid` where it has no digest. */
+export function keyOf(pinned: string): ImageKey {
+    const at = pinned.indexOf("@");
+    if (at >= 0) return { reference: pinned.slice(0, at), digest: pinned.slice(at + 1) };
+    throw new ContainerdError("Invalid", `"${pinned}" has no digest: name:tag@sha256:… is expected`, {
+        property: "image",
+    });
 }
 
 /** The names of the two records of an image. */

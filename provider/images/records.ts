@@ -6,16 +6,8 @@ import type { Client } from "../containerd/client";
 import type { Image__Output as ImageRecord } from "../containerd/generated/containerd/services/images/v1/Image";
 import { ContainerdError, hasCode } from "../errors";
 import type { Descriptor } from "../registry/oci";
-import { BROUGHT, claimLabel, claimsOf, isBrought, ownerLabel, recordNames, type Claim } from "./names";
+import { BROUGHT, claimLabel, claimsOf, isBrought, ownerLabel, recordNames, type Claim, type ImageKey } from "./names";
 import { inTurn } from "./turns";
-
-/** Which image on a node: the canonical reference and the digest of its root. */
-export interface ImageKey {
-    /** Like `docker.io/library/nginx:1.27`. */
-    reference: string;
-    /** Digest of the index, or of the manifest where there is no index. */
-    digest: string;
-}
 
 /** A record, or nothing if there is none of that name. */
 export async function findRecord(client: Client, name: string): Promise<ImageRecord | undefined> {

@@ -2,8 +2,9 @@
 import type { Client } from "../containerd/client";
 import { OWNER, UID } from "../containerd/labels";
 import { nodeFacts } from "../containerd/facts";
-import { hasCode } from "../errors";
-import { endLease, removeIncoming } from "./leases";
+import { endLease } from "../containerd/leases";
+import { removeSnapshot } from "../containerd/snapshots";
+import { removeIncoming } from "./leases";
 import { claimLabel, claimsOf, ownerLabel, PULL, PURPOSE } from "./names";
 import { release } from "./records";
 
@@ -63,17 +64,9 @@ export async function sweepImageLeftovers(
     const stale = (one: { owner: string; uid: string }): boolean => one.owner === label && !keep.includes(one.uid);
     for (const { id, uid } of leases.filter(stale)) {
         await removeIncoming(client, uid);
-        await endLease(client, id, true);
+        await endLease(client, id);
     }
     for (const { snapshotter, key } of snapshots.filter(stale)) await removeSnapshot(client, snapshotter, key);
     for (const { image, owner: claimant, uid } of claims)
         if (claimant === ownerLabel(owner, claimLabel(uid)) && !keep.includes(uid)) await release(client, image, uid);
-}
-
-async function removeSnapshot(client: Client, snapshotter: string, key: string): Promise<void> {
-    try {
-        await client.snapshots.remove({ snapshotter, key });
-    } catch (error) {
-        if (!hasCode(error, "NotFound")) throw error;
-    }
 }

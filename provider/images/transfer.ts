@@ -97,6 +97,12 @@ export async function transferImage(client: Client, request: TransferRequest): P
     }
 }
 
+/** What the node says of a failure, without what could be a secret in it: the password, logins and signatures in addresses. */
+export function withoutSecrets(text: string, password?: string): string {
+    const plain = text.replace(/(https?:\/\/)(?:[^\s"'/@]*@)?([^\s"'?]*)(?:\?[^\s"']*)?/g, "$1$2");
+    return password ? plain.replaceAll(password, "…") : plain;
+}
+
 /** What the node says of its progress, into the meter. */
 async function readProgress(message: Any, meter: Meter): Promise<void> {
     const said = await unpackAny("containerd.types.transfer.Progress", message);

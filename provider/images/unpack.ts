@@ -6,6 +6,7 @@ import { randomBytes } from "node:crypto";
 import { labelBlob } from "../containerd/blobs";
 import type { Client } from "../containerd/client";
 import { OWNER, UID } from "../containerd/labels";
+import { hasSnapshot, prepareSnapshot, removeSnapshot } from "../containerd/snapshots";
 import { ContainerdError, hasCode } from "../errors";
 import { UNCOMPRESSED, type Layer } from "./documents";
 import { ownerLabel, type Claim } from "./names";
@@ -24,17 +25,6 @@ export interface UnpackTarget {
     snapshotter: string;
     claim: Claim;
     signal?: AbortSignal;
-}
-
-/** Whether a snapshot is there. */
-export async function hasSnapshot(client: Client, snapshotter: string, key: string): Promise<boolean> {
-    try {
-        await client.snapshots.stat({ snapshotter, key });
-        return true;
-    } catch (error) {
-        if (hasCode(error, "NotFound")) return false;
-        throw error;
-    }
 }
 
 /** How many of the lowest layers are unpacked already; the highest of them is put under the lease. */
@@ -72,7 +62,7 @@ export function unpackLayer(to: UnpackTarget, layer: Layer, parent: string): Pro
 async function apply(to: UnpackTarget, layer: Layer, parent: string): Promise<void> {
     const { client, snapshotter } = to;
     const key = `extract-${randomBytes(8).toString("hex")} ${layer.chainId}`;
-    const { mounts } = await client.snapshots.prepare({
+    const mounts = await prepareSnapshot(client, {
         snapshotter,
         key,
         parent,
@@ -105,7 +95,7 @@ async function apply(to: UnpackTarget, layer: Layer, parent: string): Promise<vo
         });
     } catch (error) {
         // Without this the lease's end would remove it, later.
-        await client.snapshots.remove({ snapshotter, key }).catch(() => undefined);
+        await removeSnapshot(client, snapshotter, key).catch(() => undefined);
         throw explained(error, layer);
     }
     await labelBlob(client, layer.descriptor.digest, { [UNCOMPRESSED]: layer.diffId });

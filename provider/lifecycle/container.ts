@@ -1,7 +1,7 @@
 /** The life of a Container: a containerd container, its writable snapshot, spec, files and secrets. No process. */
 import type { ContainerInputs } from "../spec/inputs";
 import { containerSchema, contradictions, withDefaults } from "./check/container";
-import { placed } from "./check/common";
+import { placed, nodePolicies } from "./check/common";
 import { validate } from "./check/validate";
 import { compare, type Policies } from "./diff";
 import type { Lifecycle } from "./lifecycle";
@@ -11,7 +11,7 @@ import { pin, referenceOf } from "./pin";
 import { readContainer } from "./read-container";
 import { removeContainer } from "./remove-container";
 import type { Run } from "./run";
-import { chooseNode, nodeAddress } from "./settings";
+import { chooseNode, nodeAddress as configuredAddress } from "./settings";
 import { isUnknown } from "./unknown";
 
 /** What is known of a Container that was made. */
@@ -30,7 +30,7 @@ const policies: Policies<ContainerInputs> = {
     retainOnDelete: "update",
     timeouts: "none",
     replaceOnChanges: "none",
-    node: "replace",
+    ...nodePolicies,
     namespace: "replace",
     name: "replace",
     image: "replace",
@@ -143,6 +143,7 @@ function stateOf(run: Run, inputs: ContainerInputs): ContainerState {
     return { ...inputs, containerId: inputs.name, address: addressOf(run, inputs), complete: true };
 }
 
-function addressOf(run: Run, { node, network }: ContainerInputs): string {
-    return network === "none" ? "" : nodeAddress(run.settings, node);
+function addressOf(run: Run, { node, network, nodeAddress, connection }: ContainerInputs): string {
+    if (network === "none") return "";
+    return nodeAddress ?? connection?.host ?? configuredAddress(run.settings, node);
 }

@@ -33,9 +33,18 @@ const ASK_AGAIN = 500;
 /** A killed probe is gone in this time. Milliseconds. */
 const KILLED_IN = 5_000;
 
+/** How long health is waited for, and who hears why. */
+interface Patience {
+    /** Failures do not count before. Milliseconds since 1970. */
+    forgivenUntil: number;
+    /** It is given up then. Milliseconds since 1970. */
+    deadline: number;
+    say: (why: string) => void;
+}
+
 /**
- * Waits until healthy. `deadline` is a time in milliseconds since 1970, `say` hears why it still waits. Throws `Failed` when
- * the process ends, `Timeout` when it does not get healthy.
+ * Waits until healthy after a start. `deadline` is a time in milliseconds since 1970, `say` hears why it still waits. Throws
+ * `Failed` when the process ends, `Timeout` when it does not get healthy.
  */
 export async function waitHealthy(
     patient: Patient,
@@ -43,19 +52,38 @@ export async function waitHealthy(
     deadline: number,
     say: (why: string) => void,
 ): Promise<void> {
-    const patientUntil = Date.now() + duration(health.startPeriod);
+    const forgivenUntil = Date.now() + duration(health.startPeriod);
+    const problem = await ask(patient, health, { forgivenUntil, deadline, say });
+    if (problem) throw problem;
+}
+
+/** Whether a process that runs for long is healthy: it is not after `retries` failures in a row, `interval` apart. */
+export async function isHealthy(
+    patient: Patient,
+    health: HealthInputs,
+    say: (why: string) => void = () => {},
+): Promise<boolean> {
+    return (await ask(patient, health, { forgivenUntil: 0, deadline: Infinity, say })) === undefined;
+}
+
+/** Asks until it is healthy, or has failed too often: then why. Throws `Unreachable` where the node does not answer. */
+async function ask(
+    patient: Patient,
+    health: HealthInputs,
+    { forgivenUntil, deadline, say }: Patience,
+): Promise<ContainerdError | undefined> {
     let failures = 0;
     for (;;) {
         const problem = await probe(patient, health);
-        if (problem === undefined) return;
+        if (problem === undefined) return undefined;
         const state = await processState(patient.client, patient.name);
-        if (state?.status !== "running") throw ended(patient, state?.exitStatus);
-        const starting = Date.now() < patientUntil;
+        if (state?.status !== "running") return ended(patient, state?.exitStatus);
+        const starting = Date.now() < forgivenUntil;
         if (!starting) failures++;
         say(`waiting for health: ${problem}`);
         const pause = starting ? Math.min(ASK_AGAIN, duration(health.interval)) : duration(health.interval);
         if (failures >= health.retries || Date.now() + pause > deadline) {
-            throw new ContainerdError("Timeout", `container ${patient.name} runs, but is not healthy: ${problem}`, {
+            return new ContainerdError("Timeout", `container ${patient.name} runs, but is not healthy: ${problem}`, {
                 node: patient.client.node,
                 property: "health",
             });
@@ -64,7 +92,7 @@ export async function waitHealthy(
     }
 }
 
-/** The error for a process that is gone. */
+/** The error for a process that is gone though it should run. */
 export function ended(patient: Pick<Patient, "client" | "name">, status: number | undefined): ContainerdError {
     const how = status === undefined ? "is gone" : `ended with exit status ${status}${meaning(status)}`;
     return new ContainerdError("Failed", `the process of container ${patient.name} ${how}`, {
@@ -73,13 +101,15 @@ export function ended(patient: Pick<Patient, "client" | "name">, status: number 
 }
 
 function meaning(status: number): string {
+    if (status === 0)
+        return ", though a Task's process is to go on: for a job, which runs to its end, say `once: true`";
     if (status === 137) return " (SIGKILL: perhaps its memory limit)";
     if (status > 128 && status < 128 + 65) return ` (signal ${status - 128})`;
     return "";
 }
 
 /** Asks once. Undefined is healthy, else why not. Throws `Unreachable` where the node does not answer. */
-export async function probe(patient: Patient, health: HealthInputs): Promise<string | undefined> {
+async function probe(patient: Patient, health: HealthInputs): Promise<string | undefined> {
     const timeout = duration(health.timeout);
     if (health.exec) return probeExec(patient, health.exec, timeout);
     if (health.http) return probeHttp(patient, health.http, timeout);
@@ -109,16 +139,15 @@ async function probeHttp(
         return `${where}: no connection (${reason(error)})`;
     }
     const connection = stream;
+    const late = setTimeout(() => connection.destroy(new Error(`no answer in ${timeout} ms`)), timeout);
     try {
         const answer = await new Promise<number>((resolve, reject) => {
-            const asking = request(
-                { host: "127.0.0.1", port, path, timeout, agent: false, createConnection: () => connection },
-                (response) => {
-                    response.resume();
-                    resolve(response.statusCode ?? 0);
-                },
-            );
-            asking.on("timeout", () => asking.destroy(new Error(`no answer in ${timeout} ms`)));
+            // No agent at all: one would make a connection of its own, from here and not from the node.
+            const options = { host: "127.0.0.1", port, path, createConnection: () => connection };
+            const asking = request(options, (response) => {
+                response.resume();
+                resolve(response.statusCode ?? 0);
+            });
             asking.on("error", reject);
             asking.end();
         });
@@ -127,6 +156,7 @@ async function probeHttp(
     } catch (error) {
         return `${where}: ${reason(error)}`;
     } finally {
+        clearTimeout(late);
         connection.destroy();
     }
 }

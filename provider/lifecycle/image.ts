@@ -1,11 +1,19 @@
 /** The life of an Image: an image reference on a node, its content and unpacked snapshots. */
 import { ContainerdError } from "../errors";
-import { ensureImage } from "../images/ensure";
 import { inspectImage } from "../images/inspect";
-import { formatProgress } from "../images/progress";
+import { keyOf } from "../images/names";
 import { findRecord, labelImage, releaseImage } from "../images/records";
 import { parseReference } from "../registry/reference";
-import { bookkeeping, labelProblem, labelsProblem, labelValueProblem, placed, type Placed } from "./check/common";
+import { bringImage } from "./bring-image";
+import {
+    bookkeeping,
+    labelProblem,
+    labelsProblem,
+    labelValueProblem,
+    placed,
+    type Placed,
+    nodePolicies,
+} from "./check/common";
 import * as s from "./check/schema";
 import { formatPath, validate } from "./check/validate";
 import { compare, type Policies } from "./diff";
@@ -13,8 +21,7 @@ import { givenLabels, labelChange } from "./labels";
 import { clientForChange } from "./leases";
 import type { Lifecycle } from "./lifecycle";
 import { formatId, parseId } from "./names";
-import { claimant } from "./ownership";
-import { type Origin, openSource, pin, referenceOf, registryAccess } from "./pin";
+import { type Origin, pin, referenceOf } from "./pin";
 import type { Run } from "./run";
 import { chooseNode } from "./settings";
 import { sweepImages } from "./sweep";
@@ -75,7 +82,7 @@ const policies: Policies<ImageInputs> = {
     retainOnDelete: "update",
     timeouts: "none",
     replaceOnChanges: "none",
-    node: "replace",
+    ...nodePolicies,
     namespace: "replace",
     ref: "replace",
     pinned: "none",
@@ -98,15 +105,12 @@ export const image: Lifecycle<ImageInputs, ImageState> = {
         if (long)
             return { inputs: news, failures: [{ property: formatPath(["labels", long.key]), reason: long.reason }] };
         const inputs = { ...given, ...placed(run, given, olds), pull: given.pull ?? "missing" };
-        if (
-            typeof inputs.ref !== "string" ||
-            isUnknown(inputs.ref) ||
-            holdsUnknown([inputs.archive, inputs.layout, inputs.auth])
-        ) {
+        if (typeof inputs.ref !== "string" || isUnknown(inputs.ref)) {
             return { inputs: { ...inputs, pinned: undefined, digest: undefined }, failures };
         }
         const reference = referenceOf(inputs.ref, "ref");
-        const pinned = await pin(run, { ...inputs, reference, property: "ref", before: olds?.pinned });
+        const undecided = (["archive", "layout", "auth"] as const).find((name) => holdsUnknown(inputs[name]));
+        const pinned = await pin(run, { ...inputs, reference, property: "ref", before: olds?.pinned, undecided });
         const digest = pinned?.slice(pinned.indexOf("@") + 1);
         return { inputs: { ...inputs, ref: reference.toString(), pinned, digest }, failures };
     },
@@ -121,7 +125,7 @@ export const image: Lifecycle<ImageInputs, ImageState> = {
 
     async create(run, inputs) {
         const client = await clientForChange(run, inputs.node, inputs.namespace);
-        await sweepImages(run, client, inputs.owner);
+        await sweepImages(run, client, inputs);
         const { uid } = inputs;
         const pinned = inputs.pinned ?? (await pinOnNode(run, inputs));
         try {
@@ -153,6 +157,7 @@ export const image: Lifecycle<ImageInputs, ImageState> = {
             ref: state.ref ?? key.reference,
             pinned: name,
             digest: key.digest,
+            size: state.size ?? found.size,
             labels: givenLabels(found.labels, state.labels),
             complete: found.complete && found.unpacked,
         };
@@ -175,30 +180,11 @@ export const image: Lifecycle<ImageInputs, ImageState> = {
 
 /** Makes the image complete on the node, and claims it. */
 async function bring(run: Run, inputs: ImageInputs & { pinned: string }): Promise<ImageState> {
-    const { node, namespace, owner, uid, pinned, platform, snapshotter, labels } = inputs;
-    const client = await clientForChange(run, node, namespace);
-    const { reference, digest } = keyOf(pinned);
-    const parsed = parseReference(pinned);
-    const source = await openSource(run, parsed, inputs);
-    try {
-        const ensured = await ensureImage(client, {
-            reference,
-            digest,
-            platform,
-            snapshotter,
-            source,
-            labels,
-            registry:
-                (inputs.archive ?? inputs.layout) ? undefined : await registryAccess(run, parsed.registry, inputs.auth),
-            claim: { uid, owner: claimant(inputs) },
-            pull: inputs.pull === "never" && !inputs.archive && !inputs.layout ? "never" : "missing",
-            onProgress: (progress) => run.report.progress(owner, formatProgress(progress)),
-        });
-        return { ...inputs, digest, size: ensured.size, complete: true };
-    } finally {
-        run.report.progress(owner, "");
-        await source.close();
-    }
+    const client = await clientForChange(run, inputs.node, inputs.namespace);
+    const local = inputs.archive ?? inputs.layout;
+    const pull = inputs.pull === "never" && local === undefined ? "never" : "missing";
+    const { digest, size } = await bringImage(run, client, { ...inputs, origin: inputs, pull });
+    return { ...inputs, digest, size, complete: true };
 }
 
 /** With `pull: never`: what the node has under the reference. */
@@ -211,10 +197,4 @@ async function pinOnNode(run: Run, inputs: ImageInputs): Promise<string> {
         `there is no image ${inputs.ref} in containerd's namespace ${inputs.namespace}, and pull is "never": bring it there, or use pull: "missing"`,
         { node: inputs.node, property: "ref" },
     );
-}
-
-/** `docker.io/library/nginx:1.27@sha256:…` as the reference without, and the digest. */
-function keyOf(pinned: string): { reference: string; digest: string } {
-    const at = pinned.indexOf("@");
-    return { reference: pinned.slice(0, at), digest: pinned.slice(at + 1) };
 }

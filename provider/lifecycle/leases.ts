@@ -22,7 +22,7 @@ export function stackOfUrn(urn: string): string {
 /** A client for changing a node: the first one of a run ends what killed runs left. Throws `Unreachable`, `NotFound`. */
 export async function clientForChange(run: Run, node: string, namespace: string): Promise<Client> {
     const client = await run.client(node, namespace);
-    if (run.stack) await run.once(`ended leases ${node} ${namespace}`, () => endAbandoned(client, run));
+    if (run.stack) await run.onceAt(client, "ended leases", () => endAbandoned(client, run));
     return client;
 }
 

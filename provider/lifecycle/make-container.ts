@@ -5,11 +5,9 @@
 import type { Client } from "../containerd/client";
 import { removeTree, writeFiles } from "../containerd/node-files";
 import { readUsers } from "../containerd/snapshot-files";
+import { findSnapshot, hasSnapshot, prepareSnapshot } from "../containerd/snapshots";
 import { ContainerdError, hasCode } from "../errors";
-import { ensureImage } from "../images/ensure";
 import { findImage, imageConfig, type ImageForContainer, snapshotterFor } from "../images/inspect";
-import { hasSnapshot } from "../images/unpack";
-import { formatProgress } from "../images/progress";
 import { containerFolder } from "../node/folders";
 import { loggerAnnotations } from "../node/log-uri";
 import { parseReference } from "../registry/reference";
@@ -20,12 +18,12 @@ import { linuxResources, updatedResources } from "../spec/resources";
 import type { Spec } from "../spec/types";
 import { needsUsers } from "../spec/user";
 import { isDeepStrictEqual } from "node:util";
+import { bringImage } from "./bring-image";
 import { knownUid } from "./check/common";
 import { labelChange } from "./labels";
 import { clientForChange } from "./leases";
-import { claimant, foreign, IMAGE_STOP_SIGNAL, LABEL, ownerLabels } from "./ownership";
+import { foreign, IMAGE_STOP_SIGNAL, LABEL, ownerLabels } from "./ownership";
 import { assertMountSources } from "./mount-sources";
-import { openSource, registryAccess } from "./pin";
 import { askPrivileges, type Privileges, privilegesOf, wantsEverything } from "./privileges";
 import { processState, setLabels, startProcess, stopOf, stopProcess } from "./process";
 import { removeContainer } from "./remove-container";
@@ -48,8 +46,8 @@ export async function makeContainer(run: Run, inputs: ContainerInputs): Promise<
         throw ContainerdError.from(error, { node: inputs.node });
     }
     try {
-        const image = await bringImage(run, client, inputs);
-        await prepareSnapshot(client, inputs, image.chainId);
+        const image = await imageOf(run, client, inputs);
+        await makeSnapshot(client, inputs, image.chainId);
         const spec = await specOf(client, inputs, image, await privileges(client, inputs, image));
         await writeContainerFiles(client, inputs);
         const labels = { ...inputs.labels, ...ownLabels(inputs, "complete"), ...stopSignal(image) };
@@ -65,12 +63,13 @@ export async function makeContainer(run: Run, inputs: ContainerInputs): Promise<
 }
 
 /** Removes what earlier, killed creates of this owner left. */
-async function sweep(run: Run, client: Client, { owner, node, namespace }: ContainerInputs): Promise<void> {
+async function sweep(run: Run, client: Client, inputs: ContainerInputs): Promise<void> {
+    const { owner, node, namespace } = inputs;
     const [before] = await Promise.all([oursBefore(run, client), pullsBefore(run, client)]);
     for (const { name, labels } of leftovers(before.get(owner) ?? [], knownUid(run, owner))) {
         await removeContainer(run, { node, namespace, name, uid: labels[LABEL.uid] ?? "" });
     }
-    await sweepImages(run, client, owner);
+    await sweepImages(run, client, inputs);
 }
 
 /** Takes the name. Throws `Conflict` when somebody has it. */
@@ -95,10 +94,9 @@ async function reserve(client: Client, inputs: ContainerInputs): Promise<void> {
 }
 
 /** The image, pulled where it is missing; claimed, unless an Image on the same node keeps it. */
-async function bringImage(run: Run, client: Client, inputs: ContainerInputs): Promise<ImageForContainer> {
-    const { owner, uid, node, namespace, imageFrom } = inputs;
-    const reference = parseReference(inputs.image);
-    const digest = reference.digest;
+async function imageOf(run: Run, client: Client, inputs: ContainerInputs): Promise<ImageForContainer> {
+    const { node, namespace, imageFrom } = inputs;
+    const { digest } = parseReference(inputs.image);
     if (digest === undefined) {
         throw new ContainerdError("Invalid", "has no digest: it was not known when the arguments were checked", {
             property: "image",
@@ -110,23 +108,11 @@ async function bringImage(run: Run, client: Client, inputs: ContainerInputs): Pr
         // The Image may be unpacked for another snapshotter than this container's.
         if (image.chainId === "" || (await hasSnapshot(client, snapshotter, image.chainId))) return image;
     }
-    const source = await openSource(run, reference, {});
     try {
-        await ensureImage(client, {
-            reference: imageName(inputs),
-            digest,
-            snapshotter: inputs.snapshotter,
-            source,
-            registry: await registryAccess(run, reference.registry),
-            claim: { uid, owner: claimant(inputs) },
-            pull: "missing",
-            onProgress: (progress) => run.report.progress(owner, formatProgress(progress)),
-        });
+        const { owner, uid, claim, retainOnDelete, snapshotter } = inputs;
+        await bringImage(run, client, { owner, uid, claim, retainOnDelete, snapshotter, pinned: inputs.image });
     } catch (error) {
         throw ContainerdError.from(error, { property: "image" });
-    } finally {
-        run.report.progress(owner, "");
-        await source.close();
     }
     return imageConfig(client, digest);
 }
@@ -171,22 +157,22 @@ async function writeContainerFiles(client: Client, inputs: ContainerInputs): Pro
     if (files.length) await writeFiles(client, folder, files);
 }
 
-async function prepareSnapshot(client: Client, inputs: ContainerInputs, parent: string): Promise<void> {
+async function makeSnapshot(client: Client, inputs: ContainerInputs, parent: string): Promise<void> {
     const snapshotter = await snapshotterFor(client, inputs.snapshotter);
     const request = { snapshotter, key: inputs.name, parent, labels: ownLabels(inputs, "complete") };
     try {
-        await client.snapshots.prepare(request);
+        await prepareSnapshot(client, request);
     } catch (error) {
         if (!hasCode(error, "AlreadyExists")) throw error;
-        const { info } = await client.snapshots.stat({ snapshotter, key: inputs.name });
-        throw foreign("snapshot", inputs.name, info?.labels ?? {});
+        const other = await findSnapshot(client, snapshotter, inputs.name);
+        throw foreign("snapshot", inputs.name, other?.labels ?? {});
     }
 }
 
 /** Makes what is there into what is wanted, on the running process too where that can be; restarts it where files say so. */
 export async function renewContainer(run: Run, olds: ContainerInputs, news: ContainerInputs): Promise<void> {
     const client = await clientForChange(run, news.node, news.namespace);
-    const image = await bringImage(run, client, news);
+    const image = await imageOf(run, client, news);
     const { container } = await client.containers.get({ id: news.name });
     const spec = await specOf(client, news, image, privilegesOf(news, specIn(container?.spec)));
     await writeContainerFiles(client, news);

@@ -14,6 +14,8 @@ export const LABEL = {
     phase: "pulumi-containerd/phase",
     /** Present when Pulumi was told to leave it (`retainOnDelete`): a sweep passes it by. */
     retain: "pulumi-containerd/retain",
+    /** UUID of the Node that it was made on, where that is a resource. */
+    node: "pulumi-containerd/node",
     /** URN of the Task that runs the container. */
     task: "pulumi-containerd/task",
     /** Which one of all tasks it is. */
@@ -37,6 +39,8 @@ export interface Ownership {
     revision: number;
     phase: "creating" | "complete";
     retainOnDelete?: boolean;
+    /** UUID of its Node. */
+    claim?: string;
 }
 
 /** The labels that say whose an object is. */
@@ -47,12 +51,23 @@ export function ownerLabels(of: Ownership): Record<string, string> {
         [LABEL.revision]: String(of.revision),
         [LABEL.phase]: of.phase,
         ...(of.retainOnDelete ? { [LABEL.retain]: "true" } : {}),
+        ...(of.claim === undefined ? {} : { [LABEL.node]: of.claim }),
     };
 }
 
+/** Who brings an image: the resource, and the Node that it is on, where that is one too. */
+export function bringer({ owner, claim }: { owner: string; claim?: string }): string {
+    return claim === undefined ? owner : `${owner}${onNode(claim)}`;
+}
+
+/** How what {@link bringer} says of a Node ends. */
+export function onNode(claim: string): string {
+    return ` on ${claim}`;
+}
+
 /** Who claims an image. What Pulumi was told to leave claims under another name, so that no sweep takes it for a leftover. */
-export function claimant({ owner, retainOnDelete }: { owner: string; retainOnDelete?: boolean }): string {
-    return retainOnDelete ? `retained: ${owner}` : owner;
+export function claimant(of: { owner: string; claim?: string; retainOnDelete?: boolean }): string {
+    return of.retainOnDelete ? `retained: ${of.owner}` : bringer(of);
 }
 
 /** The labels that are the user's: what is neither ours nor containerd's. */

@@ -24,11 +24,14 @@ export interface PinRequest extends Origin {
     /** The pinned reference of the last deployment. */
     before?: string;
     pull: "missing" | "always" | "never";
+    /** The argument that a preview does not know yet, but a lookup needs: then nothing can be looked up. */
+    undecided?: keyof Origin;
 }
 
 /**
  * The reference with a digest. A digest that is given stays; with `missing`, that of the last deployment stays while the
- * reference is the same; else it is looked up, once a run. Undefined with `never`, which takes what the node has.
+ * reference is the same; else it is looked up, once a run. Undefined with `never`, which takes what the node has, and while it
+ * cannot be known yet.
  *
  * A replacement checks twice, the second time without knowing what was before: the first answer of a run counts.
  */
@@ -40,16 +43,21 @@ export async function pin(run: Run, request: PinRequest): Promise<string | undef
     const kept = before !== undefined && isPinOf(before, reference) ? before : run.remembered<string>(key);
     if (kept !== undefined && pull !== "always" && !local) return run.first(key, kept);
     if (pull === "never" && !local) return undefined;
+    const keep = async (pinned: string, why: string): Promise<string> => {
+        await run.once(`warned ${owner}`, async () => run.report.warn(owner, `kept ${pinned}, because ${why}`));
+        return run.first(key, pinned);
+    };
+    if (request.undecided) {
+        const why = `\`${request.undecided}\` is known only during the update, which may find another digest`;
+        return kept && keep(kept, why);
+    }
     try {
         return run.first(key, reference.pinned(await lookUp(run, request)));
     } catch (error) {
         if (kept === undefined || !hasCode(error, "Unreachable")) {
             throw ContainerdError.from(error, { property: archive ? "archive" : layout ? "layout" : request.property });
         }
-        await run.once(`warned ${owner}`, async () => {
-            run.report.warn(owner, `kept ${kept}, because its tag could not be looked up: ${error.message}`);
-        });
-        return run.first(key, kept);
+        return keep(kept, `its tag could not be looked up: ${error.message}`);
     }
 }
 

@@ -1,7 +1,9 @@
 /** What `refresh` finds of a Container: its spec read back into arguments, its labels, and whether all of it is there. */
 import type { Client } from "../containerd/client";
+import { hasSnapshot } from "../containerd/snapshots";
 import { hasCode } from "../errors";
 import { imageConfig } from "../images/inspect";
+import { keyOf } from "../images/names";
 import type { ContainerInputs } from "../spec/inputs";
 import { readBack } from "../spec/readback";
 import type { Spec } from "../spec/types";
@@ -30,31 +32,22 @@ export async function readContainer(
         container.labels[LABEL.phase] === "complete" &&
         (await hasSnapshot(client, container.snapshotter, container.snapshot_key));
     const actual = specIn(container.spec);
-    const expected = complete && state.image ? await expectedSpec(client, state, actual) : undefined;
+    // Of one that another program made its arguments are not known, and the reference is without its digest.
+    const expected = complete && state.image?.includes("@") ? await expectedSpec(client, state, actual) : undefined;
     const drift = expected ? readBack(actual, expected, state) : {};
-    // Of one that another program made nothing else is known.
     const network =
         state.network ?? (actual.linux?.namespaces?.some(({ type }) => type === "network") ? "none" : "host");
-    return { network, ...drift, labels: givenLabels(container.labels, state.labels), complete };
+    const image = state.image ?? container.image;
+    return { network, image, ...drift, labels: givenLabels(container.labels, state.labels), complete };
 }
 
 /** The spec as we would make it now; undefined where the image is gone, and nothing can be said. */
 async function expectedSpec(client: Client, state: ContainerState, actual: Spec): Promise<Spec | undefined> {
     try {
-        const image = await imageConfig(client, state.image.slice(state.image.indexOf("@") + 1));
+        const image = await imageConfig(client, keyOf(state.image).digest);
         return await specOf(client, state, image, privilegesOf(state, actual));
     } catch (error) {
         if (hasCode(error, "NotFound")) return undefined;
-        throw error;
-    }
-}
-
-async function hasSnapshot(client: Client, snapshotter: string, key: string): Promise<boolean> {
-    try {
-        await client.snapshots.stat({ snapshotter, key });
-        return true;
-    } catch (error) {
-        if (hasCode(error, "NotFound")) return false;
         throw error;
     }
 }

@@ -5,8 +5,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "../containerd/client";
 import { removeTree } from "../containerd/node-files";
+import { findSnapshot, removeSnapshot } from "../containerd/snapshots";
 import { ContainerdError, hasCode } from "../errors";
 import { snapshotterFor } from "../images/inspect";
+import { keyOf } from "../images/names";
 import { releaseImage } from "../images/records";
 import { containerFolder, NODE_FOLDER } from "../node/folders";
 import type { ContainerInputs } from "../spec/inputs";
@@ -30,7 +32,7 @@ export async function removeContainer(run: Run, doomed: Doomed): Promise<void> {
     if (container && container.labels[LABEL.uid] !== uid) return releaseImageOf(client, doomed);
     if (container) await stopProcess(client, name, stopOf(container.labels));
     const snapshotter = container?.snapshotter || (await snapshotterFor(client, doomed.snapshotter));
-    await removeSnapshot(client, snapshotter, name, uid);
+    await removeSnapshotOf(client, snapshotter, name, uid);
     // Only now nothing writes to its log any more.
     if (container && !(await disarm(client, name, onlyOurs(container.labels)))) return releaseImageOf(client, doomed);
     await removeFolder(client, doomed.namespace, name);
@@ -73,17 +75,12 @@ function onlyOurs(labels: Record<string, string>): Record<string, string> {
     };
 }
 
-async function removeSnapshot(client: Client, snapshotter: string, name: string, uid: string): Promise<void> {
-    try {
-        const { info } = await client.snapshots.stat({ snapshotter, key: name });
-        if (info?.labels[LABEL.uid] === uid) await client.snapshots.remove({ snapshotter, key: name });
-    } catch (error) {
-        if (!hasCode(error, "NotFound")) throw error;
-    }
+async function removeSnapshotOf(client: Client, snapshotter: string, name: string, uid: string): Promise<void> {
+    const found = await findSnapshot(client, snapshotter, name);
+    if (found?.labels[LABEL.uid] === uid) await removeSnapshot(client, snapshotter, name);
 }
 
 async function releaseImageOf(client: Client, { image, uid }: Doomed): Promise<void> {
     if (image === undefined || !image.includes("@")) return;
-    const at = image.indexOf("@");
-    await releaseImage(client, { reference: image.slice(0, at), digest: image.slice(at + 1), uid });
+    await releaseImage(client, { ...keyOf(image), uid });
 }

@@ -26,6 +26,11 @@ export function hasRestartLabels(policy: string, facts: NodeFacts, labels: Recor
     return [STATUS, POLICY].every((key) => (labels[key] ?? "") === (wanted[key] ?? ""));
 }
 
+/** The policy that a container's labels ask for; before 1.7 they say only whether there is one. */
+export function foundPolicy(labels: Record<string, string>): string {
+    return labels[STATUS] === "running" ? labels[POLICY] || "always" : "no";
+}
+
 /** Refuses what the node's containerd cannot do. Throws `Unsupported`. */
 export function assertRestartable(policy: string, tty: boolean, facts: NodeFacts, node: string): void {
     if (policy === "no") return;

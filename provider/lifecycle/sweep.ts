@@ -5,7 +5,7 @@
 import type { Client } from "../containerd/client";
 import { listPullRemains, type PullRemains, sweepImageLeftovers } from "../images/sweep";
 import { knownUid } from "./check/common";
-import { LABEL } from "./ownership";
+import { bringer, LABEL } from "./ownership";
 import type { Run } from "./run";
 
 /** A container of ours, as far as a sweep cares. */
@@ -16,7 +16,7 @@ export interface Ours {
 
 /** All containers of this package in a namespace, by owner, as they were when this run first looked. */
 export function oursBefore(run: Run, client: Client): Promise<ReadonlyMap<string, Ours[]>> {
-    return run.once(`ours ${client.node} ${client.namespace}`, async () => {
+    return run.onceAt(client, "ours", async () => {
         const found = new Map<string, Ours[]>();
         // A stream, because the specs of a thousand containers are more than one message may hold.
         for await (const { container } of client.containers.listStream({ filters: [`labels."${LABEL.owner}"`] })) {
@@ -41,13 +41,14 @@ export function leftovers(ours: readonly Ours[], known: string | undefined): Our
 
 /** What pulls have left in a namespace, as it was when this run first looked. */
 export function pullsBefore(run: Run, client: Client): Promise<PullRemains> {
-    return run.once(`pulls ${client.node} ${client.namespace}`, () => listPullRemains(client));
+    return run.onceAt(client, "pulls", () => listPullRemains(client));
 }
 
 /** Removes leases, half unpacked snapshots and claims that killed creates of this owner left. */
-export async function sweepImages(run: Run, client: Client, owner: string): Promise<void> {
-    await run.once(`swept images ${client.node} ${client.namespace} ${owner}`, async () => {
-        await sweepImageLeftovers(client, owner, keep(knownUid(run, owner)), await pullsBefore(run, client));
+export async function sweepImages(run: Run, client: Client, of: { owner: string; claim?: string }): Promise<void> {
+    const { owner } = of;
+    await run.onceAt(client, `swept images ${owner}`, async () => {
+        await sweepImageLeftovers(client, bringer(of), keep(knownUid(run, owner)), await pullsBefore(run, client));
     });
 }
 

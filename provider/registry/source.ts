@@ -17,9 +17,9 @@ export interface ImageSource {
     manifest(digest: string): Promise<{ bytes: Buffer; mediaType: string }>;
     /**
      * The bytes of a config or a layer from `offset` on. **Its digest is not checked here**: wrap it in `verified`.
-     * A broken connection is resumed inside.
+     * A broken connection is resumed inside. What has to be waited for before the first byte is given up by the signal.
      */
-    blob(descriptor: Descriptor, offset: number): AsyncIterable<Uint8Array>;
+    blob(descriptor: Descriptor, offset: number, signal?: AbortSignal): AsyncIterable<Uint8Array>;
     /** Gives up what was opened. Safe to call twice. */
     close(): Promise<void>;
 }

@@ -1,5 +1,6 @@
 /** Types of arguments that several resources share. Types only: nothing here remains at run time. */
 import type * as pulumi from "@pulumi/pulumi";
+import type { Node } from "./node";
 
 /** A value, an Output of one, or nothing. */
 export type Optional<T> = pulumi.Input<T | undefined>;
@@ -13,13 +14,17 @@ export type Duration = Optional<string>;
 /** Bytes as a number, or a text with a unit: `"512MiB"`, `"1.5GiB"`; also Docker's short `"512m"`, `"2g"` (powers of 1024). */
 export type Size = Optional<number | string>;
 
+/** A machine: by its name, or as the resource that it is in this program. */
+export type NodeRef = Optional<string> | Node;
+
 /** Where a resource goes and what it is called there. */
 export interface PlacedArgs {
     /**
-     * The node: a name out of the stack config `containerd:nodes`. Default: the stack config `containerd:node`; without any
-     * configured node, this machine (`localhost`, its `/run/containerd/containerd.sock`).
+     * The node: a name out of the stack config `containerd:nodes`, a `Host` of `~/.ssh/config`, or a Node. Default: the stack
+     * config `containerd:node`; without any configured node, this machine (`localhost`, its
+     * `/run/containerd/containerd.sock`).
      */
-    node?: Optional<string>;
+    node?: NodeRef;
     /** containerd's namespace. Default: the stack config `containerd:namespace`, else `default`. */
     namespace?: Optional<string>;
 }

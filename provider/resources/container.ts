@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type { Dict, Optional, PlacedArgs, Size } from "./arguments";
 import { declared } from "./idle";
 import { Image } from "./image";
+import { placed, placement } from "./placement";
 import { ContainerdResource } from "./resource";
 
 /** A mount; its key in `mounts` is the absolute path in the container. Exactly one of `bind` and `tmpfs`. */
@@ -134,6 +135,7 @@ export class Container extends ContainerdResource {
     declare readonly generation: pulumi.Output<string>;
 
     constructor(name: string, args: ContainerArgs, opts?: pulumi.CustomResourceOptions) {
+        const place = placed(args.node);
         super(
             "Container",
             name,
@@ -145,11 +147,12 @@ export class Container extends ContainerdResource {
                 generation: undefined,
                 containerId: undefined,
                 address: undefined,
-                node: args.node,
+                ...place,
                 namespace: args.namespace,
             },
             opts,
         );
+        placement.set(this, place);
         if (opts?.id === undefined) declared(this, name);
     }
 

@@ -1,6 +1,7 @@
 /** The resource Image: an image reference on a node, its content and its unpacked snapshots. */
 import * as pulumi from "@pulumi/pulumi";
 import type { Dict, Optional, PlacedArgs } from "./arguments";
+import { placed } from "./placement";
 import { ContainerdResource } from "./resource";
 
 /** Arguments of an {@link Image}. */
@@ -64,7 +65,7 @@ export class Image extends ContainerdResource {
                 auth,
                 digest: undefined,
                 pinned: undefined,
-                node: args.node,
+                ...placed(args.node),
                 namespace: args.namespace,
                 size: undefined,
             },

@@ -5,7 +5,7 @@
 import * as pulumi from "@pulumi/pulumi";
 
 /** The kinds of resources, each a lifecycle of its own in the provider. */
-export type Kind = "Image" | "Container" | "Task";
+export type Kind = "Node" | "Image" | "Container" | "Task";
 
 /**
  * What the state keeps as a resource's provider: a constant, so that it never makes a diff. The required path and the

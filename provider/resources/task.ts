@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type { Duration, Health, Optional, Restart } from "./arguments";
 import type { Container } from "./container";
 import { runs } from "./idle";
+import { placement } from "./placement";
 import { ContainerdResource } from "./resource";
 
 /** Arguments of a {@link Task}. */
@@ -51,6 +52,7 @@ export class Task extends ContainerdResource {
             name,
             {
                 ...rest,
+                ...(container && placement.get(container)),
                 container: container?.id,
                 node: container?.node,
                 generation: container?.generation,

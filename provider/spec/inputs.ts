@@ -2,6 +2,7 @@
  * What `check` makes of a Container's arguments: plain, validated, units resolved (bytes, numbers), defaults filled in.
  * These are the inputs that stand in the state, and all that `spec/` gets.
  */
+import type { ConnectionSettings } from "../transport/ssh/settings";
 
 /** One mount, the key in `mounts` being the absolute path in the container. Exactly one of bind, tmpfs. */
 export interface MountInputs {
@@ -40,6 +41,14 @@ export interface ContainerInputs {
     /** The option `replaceOnChanges`. */
     replaceOnChanges?: string[];
     node: string;
+    /** UUID of the claim of the Node that it is on, where that is a resource. */
+    claim?: string;
+    /** How that Node is reached. */
+    connection?: ConnectionSettings;
+    /** Where others reach that Node. */
+    nodeAddress?: string;
+    /** Whether that Node is declared lost. */
+    lost?: boolean;
     /** containerd's namespace. */
     namespace: string;
     /** containerd's id of the container. */

@@ -1,6 +1,7 @@
 /** The provider without the engine: one run against a worker, and resources made as the engine has them made. */
 import type { Worker } from "../../playground/worker";
 import type { Lifecycle } from "../../provider/lifecycle/lifecycle";
+import { localSshFiles } from "../../provider/transport/ssh/ssh-files";
 import { Run } from "../../provider/lifecycle/run";
 
 /** The worker's name in the stack's config. */
@@ -13,8 +14,9 @@ export function runOn(worker: Worker): Run {
         defaultNode: NODE,
         defaultNamespace: "default",
         registries: {},
+        isSshHost: () => false,
     };
-    return new Run(settings, { progress: () => {}, warn: () => {} });
+    return Run.start(settings, { progress: () => {}, warn: () => {} }, localSshFiles());
 }
 
 /** Checks and creates a resource; gives its id and what deletes it again. */

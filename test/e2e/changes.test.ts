@@ -205,6 +205,48 @@ describe("changes", function () {
         await scene.holdsOnly(empty);
     });
 
+    it("are none of another program's that only reads: get", async () => {
+        const image = `new containerd.Image("app", { ref: "${scene.busybox}", labels: { team: "sip" } })`;
+        await rewrite(
+            stack,
+            `const image = ${image}; ${program({ image: "image" })}`
+                .replace("new containerd.Task", "const task = new containerd.Task")
+                .replace(
+                    "container: new containerd.Container",
+                    "container: globalThis.box = new containerd.Container",
+                ) +
+                `
+            exports.image = { id: image.id, ref: image.ref, digest: image.digest, pinned: image.pinned, size: image.size, node: image.node, namespace: image.namespace };
+            exports.container = { id: box.id, containerId: box.containerId, address: box.address, node: box.node, namespace: box.namespace };
+            exports.task = { id: task.id, ready: task.ready, status: task.status };`,
+        );
+        succeeded(await stack.up());
+        const made = (await stack.outputs()) as Record<string, Record<string, unknown>>;
+        const before = await census(scene.worker);
+        const reader = await scene.stack(
+            `
+            const image = containerd.Image.get("app", "${String(made["image"]?.["id"])}");
+            const box = containerd.Container.get("web", "${String(made["container"]?.["id"])}");
+            const task = containerd.Task.get("web", "${String(made["task"]?.["id"])}");
+            exports.image = { id: image.id, ref: image.ref, digest: image.digest, pinned: image.pinned, size: image.size, node: image.node, namespace: image.namespace };
+            exports.container = { id: box.id, containerId: box.containerId, address: box.address, node: box.node, namespace: box.namespace };
+            exports.task = { id: task.id, ready: task.ready, status: task.status };
+            exports.imageOfContainer = box.image;`,
+            { stack: "reader" },
+        );
+        const up = succeeded(await reader.up());
+        assert.deepEqual(up.changes, ["app: read", "web: read", "web: read"]);
+        assert.deepEqual(await reader.outputs(), { ...made, imageOfContainer: scene.busybox });
+        succeeded(await reader.refresh());
+        succeeded(await reader.up());
+        assert.deepEqual(await reader.outputs(), { ...made, imageOfContainer: scene.busybox });
+        succeeded(await reader.destroy());
+        assert.deepEqual(await census(scene.worker), before);
+        await rewrite(stack, "");
+        succeeded(await stack.up());
+        await scene.holdsOnly(empty);
+    });
+
     it("A to B to A with a failed delete in between destroys nothing that lives", async () => {
         const at = (env: string): string =>
             program({ env: `{ A: "${env}" }` }) + program({ env: `{ A: "${env}" }`, name: '"fixed"' }, "named");

@@ -10,7 +10,7 @@ import type { ContainerdVersion } from "../../playground/worker";
 import { type Census, census } from "../helpers/census";
 import { type Front, startFront } from "../helpers/front";
 import { temporary } from "../helpers/image";
-import { failed, htpasswd, rewrite, Scene, succeeded, told, unchanged } from "./scene";
+import { failed, htpasswd, rewrite, Scene, succeeded, told, unchanged, warnings } from "./scene";
 
 for (const version of ["1.6", "2"] satisfies ContainerdVersion[]) {
     describe(`pull: on containerd ${version}`, function () {
@@ -77,6 +77,62 @@ for (const version of ["1.6", "2"] satisfies ContainerdVersion[]) {
             const env = { DOCKER_CONFIG: path.join(folder, "docker") };
             succeeded(await stack.up([], { env }));
             unchanged(await stack.up(["--expect-no-changes"]));
+        });
+
+        onModern("with credentials that a preview does not know yet: nothing is replaced for that", async () => {
+            await locked.push(await busyboxImage(), "private:latest", login);
+            // Without its tag, so that the reference in the program is not the one in the state.
+            const image = (more: string): string => `
+                const image = new containerd.Image("private", { ref: "${locked.address}/private", ${more} });
+                new containerd.Container("web", { image, network: "none" });`;
+            const late = `const first = new containerd.Image("first", { ref: "${scene.busybox}" });
+                const password = first.id.apply(() => "${login.password}");`;
+            await rewrite(stack, image(`auth: ${JSON.stringify(login)}`));
+            succeeded(await stack.up());
+            for (const pull of ["missing", "always"]) {
+                await rewrite(stack, image(`pull: "${pull}", auth: ${JSON.stringify(login)}`));
+                succeeded(await stack.up());
+                await rewrite(
+                    stack,
+                    late + image(`pull: "${pull}", auth: { username: "${login.username}", password }`),
+                );
+                const preview = succeeded(await stack.preview());
+                assert.deepEqual(preview.changes, ["first: create"], told(preview));
+                const kept = warnings(preview).map(({ message }) => message);
+                assert.equal(kept.length, pull === "always" ? 1 : 0, kept.join());
+                if (pull === "always") assert.match(kept[0]!, /^kept .*private:latest@sha256:.*`auth` is known only/);
+                assert.deepEqual(succeeded(await stack.up()).changes, ["first: create"]);
+                await rewrite(stack, image(`pull: "${pull}", auth: ${JSON.stringify(login)}`));
+                succeeded(await stack.up());
+            }
+        });
+
+        onModern("and stays where Pulumi was told to leave it, whatever comes after it", async () => {
+            const image = (opts = ""): string =>
+                `new containerd.Image("app", { ref: "${scene.busybox}" }, { ${opts} });`;
+            await rewrite(stack, image("retainOnDelete: true"));
+            succeeded(await stack.up());
+            const there = await census(scene.worker);
+            await rewrite(stack, "");
+            assert.deepEqual(succeeded(await stack.up()).changes, ["app: delete"]);
+            assert.deepEqual(await census(scene.worker), there);
+            // One of the same name does not take it for a leftover of its own, and does not take it along.
+            await rewrite(stack, image());
+            succeeded(await stack.up());
+            await rewrite(stack, "");
+            succeeded(await stack.up());
+            await scene.holdsOnly(there);
+            assert.match(await scene.worker.ctr("images", "check"), /busybox:1 .* complete .* true/);
+            // Told so afterwards, and no longer told so, both hold too.
+            await rewrite(stack, image());
+            succeeded(await stack.up());
+            await rewrite(stack, image("retainOnDelete: true"));
+            succeeded(await stack.up());
+            await rewrite(stack, "");
+            succeeded(await stack.up());
+            await scene.holdsOnly(there);
+            for (const name of (await scene.worker.ctr("images", "ls", "-q")).split("\n").filter(Boolean))
+                await scene.worker.ctr("images", "rm", "--sync", name);
         });
 
         onModern("missing, always, never", async () => {

@@ -136,6 +136,58 @@ for (const version of ["1.6", "2"] satisfies ContainerdVersion[]) {
             assert.match(failed(await stack.up()), /ended with exit status 3.*last words/s);
         });
 
+        onModern("takes no process that ended for one that runs, even with status 0: that is a job", async () => {
+            const short = (args: string): string => service("short", "echo all done", args);
+            await rewrite(stack, short('restart: "no"'));
+            assert.match(
+                failed(await stack.up()),
+                /ended with exit status 0.* job.*`once: true`.*Its last lines:\s+all done/s,
+            );
+            const { reasons, ...recorded } = await record("short");
+            assert.deepEqual(recorded, { ready: false, status: "stopped", exitCode: undefined });
+            assert.match(reasons.join(), /exit status 0/);
+            // State, read and diff agree: it is not there, and each up tries again.
+            succeeded(await stack.refresh());
+            assert.deepEqual(await record("short"), { ...recorded, reasons: [] });
+            assert.deepEqual((await stack.preview()).changes, ["short: update"]);
+            assert.match(failed(await stack.up()), /ended with exit status 0/);
+            await rewrite(stack, short("once: true"));
+            succeeded(await stack.up());
+            assert.deepEqual(await record("short"), { ready: true, status: "stopped", exitCode: 0, reasons: [] });
+            unchanged(await stack.up(["--expect-no-changes"]));
+        });
+
+        onModern("asks for health in a refresh as often as `retries` says", async () => {
+            const health = (retries: number): string => `health: { interval: "100ms", retries: ${retries},
+                exec: ["sh", "-c", "test ! -e /sick && if rm /flaky 2>/dev/null; then exit 1; fi"] }`;
+            const program = (retries: number): string => service("web", `touch /up; ${sleeps}`, health(retries));
+            const inside = async (script: string): Promise<string> => {
+                const { web } = await scene.containers();
+                const id = `look-${Math.random().toString(36).slice(2)}`;
+                return scene.worker.ctr("tasks", "exec", "--exec-id", id, web!, "sh", "-c", script);
+            };
+            await rewrite(stack, program(2));
+            succeeded(await stack.up());
+            await inside("touch /flaky");
+            unchanged(await stack.refresh(["--expect-no-changes"]));
+            assert.doesNotMatch(await inside("ls /"), /flaky/, "it was asked, and failed once");
+
+            await rewrite(stack, program(1));
+            succeeded(await stack.up());
+            await inside("touch /flaky");
+            assert.deepEqual(succeeded(await stack.refresh()).changes, ["web: update"]);
+            assert.deepEqual([(await record("web")).ready, (await record("web")).status], [false, "running"]);
+            succeeded(await stack.up());
+
+            await rewrite(stack, program(3));
+            succeeded(await stack.up());
+            await inside("touch /sick");
+            assert.deepEqual(succeeded(await stack.refresh()).changes, ["web: update"]);
+            await inside("rm /sick");
+            assert.deepEqual(succeeded(await stack.up()).changes, ["web: update"]);
+            assert.equal((await record("web")).ready, true);
+        });
+
         onModern("says that a command does not exist, and leaves no process", async () => {
             await rewrite(stack, service("typo", "").replace('"sh"', '"shh"'));
             const said = failed(await stack.up());
@@ -252,6 +304,60 @@ for (const version of ["1.6", "2"] satisfies ContainerdVersion[]) {
             succeeded(await stack.destroy());
             const stops = (await scene.worker.run("cat /run/stops/stops; rm -r /run/stops")).trim().split("\n").sort();
             assert.deepEqual(stops, ["got TERM", "got USR1"]);
+        });
+
+        onModern("gives a wanted stop its grace: the monitor's kill does not come first", async () => {
+            const program = (desired: string): string =>
+                service(
+                    "slow",
+                    "trap 'sleep 2; echo goodbye >>/srv/last; exit 0' TERM; touch /srv/up; while :; do sleep 0.1; done",
+                    `desired: "${desired}", stop: { timeout: "30s" }`,
+                    'mounts: { "/srv": { bind: "/run/slow" } }',
+                );
+            await scene.worker.run("mkdir -p /run/slow");
+            await rewrite(stack, program("running"));
+            succeeded(await stack.up());
+            await eventually("its trap stands", async () => {
+                return (await scene.worker.run("ls /run/slow")).includes("up");
+            });
+            await rewrite(stack, program("stopped"));
+            assert.deepEqual(succeeded(await stack.up()).changes, ["slow: update"]);
+            assert.equal(await scene.worker.run("cat /run/slow/last; rm -r /run/slow"), "goodbye\n");
+            assert.deepEqual(await scene.pids(), {});
+            assert.deepEqual(await record("slow"), {
+                ready: true,
+                status: "stopped",
+                exitCode: undefined,
+                reasons: [],
+            });
+        });
+
+        onModern("tells once of a Container that no Task runs, on its row", async () => {
+            await rewrite(
+                stack,
+                `const idle = (name) => new containerd.Container(name, { image: "${scene.busybox}", network: "none" });
+                idle("idle"); new containerd.Task("used", { container: idle("used"), once: true });`.replace(
+                    'network: "none"',
+                    'network: "none", args: ["true"]',
+                ),
+            );
+            for (const result of [succeeded(await stack.up()), succeeded(await stack.up(["--expect-no-changes"]))]) {
+                const notices = result.diagnostics.filter(({ message }) => message.includes("no Task stands"));
+                assert.deepEqual(
+                    notices.map(({ severity, message, urn }) => [
+                        severity,
+                        message,
+                        urn?.split("::").slice(2).join("::"),
+                    ]),
+                    [
+                        [
+                            "info",
+                            "nothing runs in it: no Task stands on the Container idle",
+                            "pulumi-nodejs:dynamic/containerd:Container::idle",
+                        ],
+                    ],
+                );
+            }
         });
 
         it("starts a process that ctr stopped again: an update, not a replacement (terraform-provider-docker#211)", async () => {

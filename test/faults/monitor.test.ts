@@ -10,6 +10,7 @@ import { startWorker, type Worker } from "../../playground/worker";
 import { container } from "../../provider/lifecycle/container";
 import { task, type TaskInputs } from "../../provider/lifecycle/task";
 import { Run } from "../../provider/lifecycle/run";
+import { localSshFiles } from "../../provider/transport/ssh/ssh-files";
 import type { ContainerInputs } from "../../provider/spec/inputs";
 import { type Census, census } from "../helpers/census";
 import { skip } from "../helpers/skip";
@@ -48,8 +49,9 @@ for (const version of ["1.6", "2"] satisfies ContainerdVersion[]) {
                     defaultNode: "worker",
                     defaultNamespace: "default",
                     registries: {},
+                    isSshHost: () => false,
                 };
-                const run = new Run(settings, { progress: () => undefined, warn: () => undefined });
+                const run = Run.start(settings, { progress: () => undefined, warn: () => undefined }, localSshFiles());
                 const owner = (kind: string): string =>
                     `urn:pulumi:dev::test::pulumi-nodejs:dynamic/containerd:${kind}::crash`;
                 const given = {

@@ -114,6 +114,7 @@ for (const version of ["1.6", "2"] as const)
                     unpacked: true,
                     claimed: true,
                     brought: true,
+                    size: first.size,
                     labels: {},
                     tag: { digest: first.digest, brought: true },
                 });

@@ -308,7 +308,13 @@ describe("images by the transfer service, with a password", function () {
             assert.ok((await held(client)).snapshots.includes(image.chainId));
             await releaseImage(client, { reference: name, digest, uid: "u1" });
             const again = { ...wrong, fromNode: true };
-            assert.equal((await ensureImage(client, { ...request, source, registry: again })).brought, true);
+            const told: string[] = [];
+            const onFallback = (reason: string): number => told.push(reason);
+            const brought = await ensureImage(client, { ...request, source, registry: again, onFallback });
+            assert.equal(brought.brought, true);
+            assert.equal(told.length, 1);
+            assert.match(told[0]!, /private.*(?:401|unauthorized|authorization failed)/i);
+            assert.doesNotMatch(told[0]!, /wrong|wonderland/);
             await releaseImage(client, { reference: name, digest, uid: "u1" });
             assert.deepEqual(await held(client), nothing);
             await source.close();

@@ -2,12 +2,12 @@
 import assert from "node:assert/strict";
 import { fromGrpc, subjectOf, unreachable, type CallContext } from "../../provider/containerd/grpc-errors";
 
-const address = "unix:///x/y.sock";
+const socket = "/x/y.sock";
 const context: CallContext = {
     node: "edge-1",
     method: "containers.create",
     subject: "web-1",
-    address,
+    socket,
     timeout: 30_000,
 };
 
@@ -74,8 +74,8 @@ describe("gRPC errors", () => {
     ];
     for (const [details, sentence] of sockets) {
         it(`${details}: says what to do`, () => {
-            assert.match(unreachable(details, address), sentence);
-            assert.match(unreachable(details, address), /\/x\/y\.sock/);
+            assert.match(unreachable(details, socket), sentence);
+            assert.match(unreachable(details, socket), /\/x\/y\.sock/);
         });
     }
 

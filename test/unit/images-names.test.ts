@@ -1,7 +1,7 @@
 /** Names and labels of image records. */
 import assert from "node:assert/strict";
 import { BROUGHT, claimLabel, claimsOf, isBrought, ownerLabel, recordNames } from "../../provider/images/names";
-import { canTransfer } from "../../provider/images/transfer";
+import { canTransfer, withoutSecrets } from "../../provider/images/transfer";
 
 const digest = `sha256:${"a".repeat(64)}`;
 const plugins = ["io.containerd.grpc.v1.transfer", "io.containerd.grpc.v1.streaming"];
@@ -59,5 +59,18 @@ describe("images: by the node's transfer service", () => {
     it("not where the registry is ours alone, nor through mirrors", () => {
         assert.equal(canTransfer(plugins, reference, "overlayfs", { fromNode: false }), false);
         assert.equal(canTransfer(plugins, reference, "overlayfs", { mirrors: ["mirror.example"] }), false);
+    });
+    it("tells what the node says of a failure without what could be a secret", () => {
+        const said =
+            'failed to do request: Get "https://alice:pw@cdn.example/blob?X-Amz-Signature=abc&e=1": refused; ' +
+            "token http://auth.example/token?account=alice said s3cret?";
+        assert.equal(
+            withoutSecrets(said, "s3cret"),
+            'failed to do request: Get "https://cdn.example/blob": refused; token http://auth.example/token said …?',
+        );
+        assert.equal(
+            withoutSecrets("dial tcp 192.0.2.1:443: connect: refused"),
+            "dial tcp 192.0.2.1:443: connect: refused",
+        );
     });
 });

@@ -3,9 +3,16 @@ import assert from "node:assert/strict";
 import type { NodeFacts } from "../../provider/containerd/facts";
 import { LABEL } from "../../provider/lifecycle/ownership";
 import { assertRestartable, hasRestartLabels, restartLabels } from "../../provider/lifecycle/restart";
-import { chooseNode, nodeAddress, nodeSettings, readSettings, type Settings } from "../../provider/lifecycle/settings";
+import {
+    chooseNode,
+    mayDeleteUnreachable,
+    nodeAddress,
+    nodeSettings,
+    readSettings,
+    type Settings,
+} from "../../provider/lifecycle/settings";
 import { leftovers, type Ours } from "../../provider/lifecycle/sweep";
-import { startProblem } from "../../provider/lifecycle/task";
+import { startProblem } from "../../provider/lifecycle/bring-up";
 import { withLog } from "../../provider/lifecycle/logs";
 import { failsWith } from "../helpers/image";
 
@@ -20,7 +27,9 @@ describe("lifecycle: the stack's config", () => {
     const nodes = { a: { socket: "/run/a.sock", publicAddress: "192.0.2.1" }, b: { host: "b.example", user: "root" } };
 
     it("has defaults for everything", () => {
-        assert.deepEqual(settings({}), {
+        const { isSshHost, ...read } = settings({});
+        assert.equal(isSshHost("edge-1"), false);
+        assert.deepEqual(read, {
             nodes: {},
             defaultNode: undefined,
             defaultNamespace: "default",
@@ -28,6 +37,15 @@ describe("lifecycle: the stack's config", () => {
         });
         assert.equal(chooseNode(settings({}), undefined), "localhost");
         assert.deepEqual(nodeSettings(settings({}), "localhost"), { socket: "/run/containerd/containerd.sock" });
+    });
+
+    it("reads how much the cache may hold, as people write it", () => {
+        assert.deepEqual(settings({ cache: { size: "20GiB", folder: "/var/cache/x" } }).cache, {
+            size: 20 * 2 ** 30,
+            folder: "/var/cache/x",
+        });
+        assert.equal(settings({ cache: { size: 0 } }).cache?.size, 0);
+        assert.equal(settings({ cache: { size: "0" } }).cache?.size, 0);
     });
 
     it("never means this machine where nodes are configured and none is named", () => {
@@ -50,6 +68,40 @@ describe("lifecycle: the stack's config", () => {
         }
     });
 
+    it("guesses a name that is spelt alike", () => {
+        const edges = { nodes: { "edge-1": { host: "x" }, "edge-2": { host: "y" } } };
+        assert.throws(() => nodeSettings(settings(edges), "egde-2"), failsWith("NotFound", /Did you mean edge-2\?$/));
+        assert.throws(
+            () => nodeSettings(settings(edges), "db"),
+            failsWith("NotFound", /which has edge-1, edge-2; nor/),
+        );
+    });
+
+    it("looks for a host in ssh_config where the config has no such node, or says no host", () => {
+        const known = readSettings(
+            (key) => (key === "containerd:nodes" ? JSON.stringify({ b: { labels: { role: "sip" } } }) : undefined),
+            (name) => name === "edge-1",
+        );
+        assert.deepEqual(nodeSettings(known, "edge-1"), { host: "edge-1" });
+        assert.deepEqual(nodeSettings(known, "b"), { host: "b", labels: { role: "sip" } });
+        assert.throws(() => nodeSettings(known, "edge-2"), failsWith("NotFound", /nor is there a Host edge-2/));
+    });
+
+    it("adds the credentials, also to a host of ssh_config", () => {
+        const found = settings({ nodes, credentials: { b: { passphrase: "hush" }, c: { password: "hush" } } });
+        assert.deepEqual(nodeSettings(found, "b"), { host: "b.example", user: "root", passphrase: "hush" });
+        assert.deepEqual(nodeSettings(found, "c"), { host: "c", password: "hush" });
+    });
+
+    it("drops what lies on a node that does not answer only where that is said", () => {
+        const found = settings({ nodes: { a: { host: "x", deleteUnreachable: true }, b: { host: "y" } } });
+        assert.equal(mayDeleteUnreachable(found, "a", {}), true);
+        assert.equal(mayDeleteUnreachable(found, "b", {}), false);
+        const environment = { PULUMI_CONTAINERD_DELETE_UNREACHABLE: "c, b" };
+        assert.equal(mayDeleteUnreachable(found, "b", environment), true);
+        assert.equal(mayDeleteUnreachable(found, "d", environment), false);
+    });
+
     it("knows where a node answers", () => {
         assert.equal(nodeAddress(settings({ nodes }), "a"), "192.0.2.1");
         assert.equal(nodeAddress(settings({ nodes }), "b"), "b.example");
@@ -60,7 +112,26 @@ describe("lifecycle: the stack's config", () => {
         [{ namespace: "a/b" }, /^config containerd:namespace: /],
         [{ nodes: "{nope hush" }, /^config containerd:nodes: is not JSON/],
         [{ nodes: [] }, /^config containerd:nodes: must be a map, not a list$/],
-        [{ nodes: { a: {} } }, /^config containerd:nodes\.a: needs a `socket` .*or a `host`$/],
+        [
+            { nodes: { a: { socket: "/x", user: "root", port: 22 } } },
+            /^config containerd:nodes\.a: .*`socket` and no `host`.*port, user would say nothing/,
+        ],
+        [
+            { nodes: { a: { host: "x", password: "hush" } } },
+            /^config containerd:nodes\.a\.password: is a secret.*--path containerd:credentials\.a\.password/,
+        ],
+        [{ nodes: { a: { host: "x", hostKey: "MD5:00" } } }, /^config containerd:nodes\.a\.hostKey: .*MD5/],
+        [{ nodes: { a: { host: "root@x" } } }, /^config containerd:nodes\.a\.host: .*the user goes into `user`$/],
+        [{ nodes: { a: { host: "x", dial: " " } } }, /^config containerd:nodes\.a\.dial: must not be empty$/],
+        [
+            { nodes: { a: { host: "x" }, b: { host: "x", port: 22, labels: { role: "sip" } } } },
+            /^config containerd:nodes\.b: is the same machine as a: give each machine one name$/,
+        ],
+        [
+            { nodes: { a: { socket: "/x" }, b: { socket: "/x" } } },
+            /^config containerd:nodes\.b: is the same machine as a/,
+        ],
+        [{ credentials: { a: { key: "hush" } } }, /^config containerd:credentials\.a\.key: /],
         [{ nodes: { a: { socket: "run/x" } } }, /^config containerd:nodes\.a\.socket: must be an absolute path$/],
         [
             { nodes: { a: { socket: 5 } } },
@@ -69,6 +140,9 @@ describe("lifecycle: the stack's config", () => {
         [{ nodes: { a: { sockte: "/x" } } }, /^config containerd:nodes\.a\.sockte: .*did you mean `socket`\?$/],
         [{ nodes: { a: { host: "x", port: 99999 } } }, /^config containerd:nodes\.a\.port: must be from 1 to 65535/],
         [{ registries: "nope" }, /^config containerd:registries: is not JSON/],
+        [{ cache: { size: "much" } }, /^config containerd:cache\.size: is not a size/],
+        [{ cache: { folder: "cache" } }, /^config containerd:cache\.folder: must be an absolute path/],
+        [{ cache: { foldre: "/x" } }, /^config containerd:cache\.foldre: .*did you mean `folder`\?$/],
     ];
     for (const [config, says] of wrong) {
         it(`refuses ${JSON.stringify(config)}`, () => {

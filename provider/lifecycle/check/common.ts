@@ -1,11 +1,14 @@
 /** What the descriptions of several resources have in common. */
 import { LONGEST_LABEL } from "../../containerd/labels";
 import { REVISION } from "../../spec/revision";
+import type { ConnectionSettings } from "../../transport/ssh/settings";
+import type { Policies } from "../diff";
 import { identifierProblem, newUid } from "../names";
 import { RESERVED_LABEL } from "../ownership";
 import type { Run } from "../run";
 import { chooseNode, nodeSettings } from "../settings";
 import { isUnknown } from "../unknown";
+import { connectionArguments } from "./connection";
 import * as s from "./schema";
 
 /** What every resource's inputs hold beside its own arguments. */
@@ -22,7 +25,24 @@ export interface Placed {
     replaceOnChanges?: string[];
     node: string;
     namespace: string;
+    /** UUID of the claim of the Node that it is on, where that is a resource: another machine has another one. */
+    claim?: string;
+    /** How that Node is reached. */
+    connection?: ConnectionSettings;
+    /** Where others reach that Node. */
+    nodeAddress?: string;
+    /** Whether that Node is declared lost. */
+    lost?: boolean;
 }
+
+/** How the part of {@link Placed} that comes from a Node is compared. */
+export const nodePolicies = {
+    node: "replace",
+    claim: "replace",
+    connection: "update",
+    nodeAddress: "update",
+    lost: "update",
+} as const satisfies Partial<Policies<Placed>>;
 
 export const namespaceArgument = s.optional(s.text("a containerd namespace", identifierProblem));
 
@@ -38,6 +58,11 @@ export const bookkeeping = {
     replaceOnChanges: s.optional(s.list(s.text())),
     node: s.optional(s.text("a node's name")),
     namespace: namespaceArgument,
+    claim: s.optional(s.text()),
+    connection: s.optional(s.object(connectionArguments)),
+    nodeAddress: s.optional(s.text()),
+    lost: s.optional(s.flag()),
+    facts: s.optional(s.anything()),
 };
 
 /**
@@ -46,17 +71,19 @@ export const bookkeeping = {
  */
 export function placed(
     run: Run,
-    given: { owner: string; node?: string; namespace?: string },
+    given: { owner: string; node?: string; namespace?: string; connection?: ConnectionSettings },
     olds: Placed | undefined,
-): Pick<Placed, "uid" | "node" | "namespace" | "revision"> {
+): Pick<Placed, "uid" | "node" | "namespace" | "revision"> & { facts: undefined } {
     const node = chooseNode(run.settings, given.node);
-    if (!isUnknown(node)) warnOfAbsent(run, given.owner, node);
+    if (!isUnknown(node) && !given.connection) warnOfAbsent(run, given.owner, node);
     run.first(knownKey(given.owner), olds?.uid);
     return {
         uid: olds?.uid ?? newUid(),
         node,
         namespace: given.namespace ?? run.settings.defaultNamespace,
         revision: REVISION,
+        // Looked at by `check` alone: a kernel that was upgraded is no change of what runs on it.
+        facts: undefined,
     };
 }
 
