@@ -1,6 +1,7 @@
 /**
- * The demo: `npm run demo` runs a plain `pulumi up` on `examples/quickstart` against a containerd of the playground's own,
- * and fetches the page that it serves. `npm run demo -- --down` destroys and removes everything.
+ * The demo: `npm run demo` runs a plain `pulumi up` on `examples/pages` against machines of the playground's own, three that
+ * are reached by SSH and one by its socket, and fetches the page that each serves. `npm run demo -- --down` destroys and removes
+ * everything.
  *
  * Every step looks first what is there: it can be repeated, and continued after Ctrl-C.
  */
@@ -10,20 +11,23 @@ import { copyFile, mkdir, readdir, rm } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
+import Table from "cli-table3";
 import { ContainerdError } from "../provider/errors";
 import { engineEnvironment } from "./engine";
 import { environment, playgroundFolder, repository } from "./environment";
 import { nginxImage } from "./images";
+import { nodeEntry } from "./node-config";
 import { output } from "./process";
-import { ensureStanding, pagePort, removeStanding, standingWorker } from "./standing";
+import { ensureStanding, ensureStandingCluster, LOCAL, pagePort, removeStanding, standingNodes } from "./standing";
 
 const STACK = "demo";
-const project = path.join(repository, "examples/quickstart");
+const project = path.join(repository, "examples/pages");
 const backend = path.join(playgroundFolder, "backend");
 /** Not beside the program, where Pulumi would put it: the demo leaves the clone's files as they are. */
 const configFile = path.join(playgroundFolder, `Pulumi.${STACK}.yaml`);
 const configFlags = ["--stack", STACK, "--config-file", configFile];
 const WANTED_PORT = 8080;
+const WORKERS = 3;
 const PAGE_ATTEMPTS = 40;
 
 const { values } = parseArgs({
@@ -71,26 +75,45 @@ async function prepareStack(): Promise<void> {
 
 async function up(): Promise<void> {
     const version = values.containerd === "1.6" || !environment().containerd["2"] ? "1.6" : "2";
-    const { worker, registry } = await ensureStanding(version);
-    const [, containerd] = (await worker.run("containerd --version")).trim().split(" ").slice(1);
-    say(`containerd ${containerd ?? worker.version} of the playground's own, at ${worker.address}`);
+    const { registry } = await ensureStanding(version);
+    await ensureStandingCluster(WORKERS);
+    const workers = await standingNodes();
+    say(
+        `${workers.size} machines of the playground's own run containerd; all but \`${LOCAL}\` are reached by SSH alone`,
+    );
     const reference = await registry.push(await nginxImage(), "nginx:1.22");
     say(`nginx of Debian's packages is in a registry on this machine: ${reference}`);
     const port = await pagePort(WANTED_PORT);
     await prepareStack();
-    const nodes = { local: { socket: worker.address } };
+    const nodes = Object.fromEntries([...workers].map(([name, worker]) => [name, nodeEntry(worker)]));
     const config = {
-        "quickstart:image": { value: reference },
-        "quickstart:port": { value: String(port) },
-        "containerd:node": { value: "local" },
+        "pages:image": { value: reference },
+        "pages:port": { value: String(port) },
         "containerd:nodes": { value: JSON.stringify(nodes), objectValue: nodes },
     };
     await quiet(["config", "set-all", ...configFlags, "--json", JSON.stringify(config)]);
     await shown(["up", "--yes"]);
-    const url = `http://127.0.0.1:${port}/`;
-    say(`the page says: ${await titleOf(url)}`);
-    say("`npm run demo -- --down` removes all this; `npm run playground -- ctr task ls` looks at the worker");
-    process.stdout.write(`demo: ${url}\n`);
+    const pages = JSON.parse(await quiet(["stack", "output", "--stack", STACK, "--json", "pages"])) as Page[];
+    const table = new Table({
+        head: ["node", "containerd", "container", "URL", "the page says"],
+        style: { head: [], border: [], compact: true },
+    });
+    for (const { node, containerd, container } of pages) {
+        // A worker's own address is in a network that this machine is not in.
+        const here = node === LOCAL ? port : await workers.get(node)?.forward(port);
+        const url = `http://127.0.0.1:${here}/`;
+        table.push([node, containerd, container, url, await titleOf(url)]);
+    }
+    process.stdout.write(`${table.toString()}\n`);
+    say("`npm run playground` shows what else can be done with these machines: kill, boot, cut, heal, ctr, exec");
+    say("`npm run demo -- --down` removes all this");
+}
+
+/** What the program says of a page. */
+interface Page {
+    node: string;
+    containerd: string;
+    container: string;
 }
 
 /** Title of the page. Throws `Failed` when it does not answer in some seconds. */
@@ -108,10 +131,9 @@ async function titleOf(url: string): Promise<string> {
 }
 
 async function down(): Promise<void> {
-    const worker = await standingWorker();
-    if (worker) {
-        if (worker.running) await worker.ensureContainerd();
-        else await worker.boot();
+    const workers = await standingNodes();
+    if (workers.size) {
+        for (const worker of workers.values()) await worker.ensure();
         await prepareStack();
         await shown(["destroy", "--yes"]);
     }

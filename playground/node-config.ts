@@ -3,13 +3,14 @@ import type { Worker } from "./worker";
 
 /** What the stack config `containerd:nodes` says of a node. */
 export type NodeEntry =
-    { socket: string } | { host: string; port: number; user: string; identityFile: string; hostKey: string };
+    | { socket: string }
+    | { host: string; port: number; user: string; identityFile: string; hostKey: string; publicAddress: string };
 
 /** A worker as an entry of `containerd:nodes`: by SSH, or by its socket when it has this machine's network. */
 export function nodeEntry(worker: Worker): NodeEntry {
     if (!worker.hasNetwork) return { socket: worker.address };
     const { host, port, user, identityFile, hostKey } = worker.ssh;
-    return { host, port, user, identityFile, hostKey };
+    return { host, port, user, identityFile, hostKey, publicAddress: worker.ip };
 }
 
 /** An ssh_config by which `ssh NODE` reaches the workers by their host names. */

@@ -16,7 +16,7 @@ import { clientForChange } from "./leases";
 import type { Lifecycle } from "./lifecycle";
 import { formatId } from "./names";
 import { removeClaimed } from "./remove-claimed";
-import { LOCALHOST, nodeSettings } from "./settings";
+import { LOCALHOST, nodeAddress, nodeSettings } from "./settings";
 import type { Run } from "./run";
 
 /** A Node's arguments after `check`. */
@@ -83,7 +83,11 @@ export const node: Lifecycle<NodeInputs, NodeState> = {
                 claim: olds?.claim ?? randomUUID(),
                 labels: given.labels ?? configured.labels,
                 capacity: given.capacity ?? configured.capacity,
-                publicAddress: given.publicAddress ?? configured.publicAddress ?? connection?.host ?? configured.host,
+                publicAddress:
+                    given.publicAddress ??
+                    configured.publicAddress ??
+                    connection?.host ??
+                    nodeAddress(run.settings, given.node),
             },
             failures,
         });

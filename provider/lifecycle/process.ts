@@ -1,4 +1,5 @@
 /** The process of a container: started, looked at, stopped. Used by the Task, and by the Container whose change needs a restart. */
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "../containerd/client";
 import { ContainerdError, hasCode } from "../errors";
 import { LOG_URI } from "../node/log-uri";
@@ -11,6 +12,9 @@ import { SIGKILL, signalNumber } from "./signals";
 const CREATE_TIMEOUT = 60_000;
 /** After SIGKILL only a process stuck in the kernel remains. Milliseconds. */
 const KILL_TIMEOUT = 15_000;
+/** How long a start of the restart monitor's may be under way, unseen. Milliseconds. */
+const LATE_START = 15_000;
+const LATE_START_PAUSE = 100;
 export const DEFAULT_GRACE = "10s";
 
 /** A container's record, as containerd gives it. */
@@ -68,14 +72,21 @@ export async function startProcess(client: Client, name: string, known?: Contain
     }
 }
 
-/** A start of the monitor's that was under way when it was called off may have come first: once more, without it. */
+/**
+ * A start of the monitor's that was under way when it was called off may have come first, and may not be seen yet: then again,
+ * until it is there to be ended. Throws `AlreadyExists` where that takes too long.
+ */
 async function createTask(client: Client, request: Parameters<Client["tasks"]["create"]>[0]): Promise<void> {
-    try {
-        await client.tasks.create(request, { timeout: CREATE_TIMEOUT });
-    } catch (error) {
-        if (!hasCode(error, "AlreadyExists")) throw error;
+    const end = Date.now() + LATE_START;
+    for (;;) {
+        try {
+            await client.tasks.create(request, { timeout: CREATE_TIMEOUT });
+            return;
+        } catch (error) {
+            if (!hasCode(error, "AlreadyExists") || Date.now() > end) throw error;
+        }
         await stopProcess(client, request.container_id ?? "", { signal: "SIGKILL", timeout: "0s" });
-        await client.tasks.create(request, { timeout: CREATE_TIMEOUT });
+        await sleep(LATE_START_PAUSE);
     }
 }
 

@@ -31,7 +31,7 @@ describe("blob cache", function () {
     let reference: string;
     let layers: Descriptor[];
     let children: ChildProcess[];
-    let sources: ImageSource[];
+    let closing: (() => Promise<void>)[];
     let warnings: string[];
     /** What the front does with the n-th request for a blob. */
     let answer: (count: number) => Answer;
@@ -45,7 +45,7 @@ describe("blob cache", function () {
     beforeEach(async () => {
         work = await temporary();
         folder = path.join(work.folder, "cache", "blobs");
-        [children, sources, warnings] = [[], [], []];
+        [children, closing, warnings] = [[], [], []];
         answer = () => "pass";
         let count = 0;
         const proceeding = new Promise<void>((resolve) => (proceed = resolve));
@@ -73,7 +73,7 @@ describe("blob cache", function () {
             child.kill("SIGKILL");
             await once(child, "exit");
         }
-        for (const source of sources) await source.close();
+        for (const close of closing) await close();
         await front.close();
         await work.remove();
     });
@@ -97,9 +97,13 @@ describe("blob cache", function () {
 
     function open(through: BlobCache, options: RegistrySourceOptions = {}, name = reference): ImageSource {
         const limits = { retries: 0, idle: 20_000 };
-        const source = cachedSource(registrySource(name, { limits, ...options }), through);
-        sources.push(source);
-        return source;
+        const source = registrySource(name, { limits, ...options });
+        // A download that nobody wants any more ends a moment later: until then it may write to the folder.
+        closing.push(async () => {
+            await through.left(source);
+            await source.close();
+        });
+        return cachedSource(source, through);
     }
 
     /** A layer, whole or from an offset on, its bytes checked by whoever calls. */

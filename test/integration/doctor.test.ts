@@ -213,12 +213,16 @@ describe("pulumi-containerd doctor", function () {
     let stack: Stack;
 
     before(async () => {
-        worker = await startWorker({ version: "2" });
+        worker = await startWorker({ version: "2", network: "own" });
         stack = await Stack.create({
             program: "",
             project: "web",
             config: {
-                "containerd:nodes": { here: { socket: worker.address }, there: { host: "127.0.0.1", port: 1 } },
+                "containerd:nodes": {
+                    guest: { ...nodeEntry(worker), user: worker.ssh.dialUser },
+                    here: { socket: worker.address },
+                    there: { host: "127.0.0.1", port: 1 },
+                },
                 "containerd:credentials": { secret: JSON.stringify({ there: { password: "correct horse" } }) },
             },
         });
@@ -245,9 +249,9 @@ describe("pulumi-containerd doctor", function () {
         const { code, stdout, stderr } = await command(["doctor", "--json"]);
         assert.equal(code, 1, stderr);
         const { nodes } = JSON.parse(stdout) as { nodes: NodeReport[] };
-        assert.deepEqual(nodes.map(({ node }) => node), ["here", "there"]); // prettier-ignore
-        assert.equal(found(nodes[0]?.findings ?? [], "containerd").status, "ok");
-        assert.equal(found(nodes[1]?.findings ?? [], "connection").status, "problem");
+        assert.deepEqual(nodes.map(({ node }) => node), ["guest", "here", "there"]); // prettier-ignore
+        assert.equal(found(nodes[1]?.findings ?? [], "containerd").status, "ok");
+        assert.equal(found(nodes[2]?.findings ?? [], "connection").status, "problem");
         assert.ok(!`${stdout}${stderr}`.includes("correct horse"));
     });
 
@@ -287,6 +291,13 @@ describe("pulumi-containerd doctor", function () {
         const { code, stderr } = await command(["doctor", "--run"]);
         assert.equal(code, 2);
         assert.match(stderr, /doctor has no option --run/);
+    });
+
+    it("prepares nothing for a user who may not become root", async () => {
+        const { code, stdout, stderr } = await command(["bootstrap", "guest", "--run"]);
+        assert.equal(code, 1);
+        assert.equal(stdout, "");
+        assert.match(stderr, /node guest: the user who logs in there is not root, and sudo wants a password/);
     });
 
     it("prints the script that prepares a worker, for a POSIX shell", async () => {

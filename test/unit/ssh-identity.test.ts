@@ -11,10 +11,10 @@ const plain = generated();
 const locked = generated({ passphrase: PASSPHRASE, cipher: "aes256-ctr", rounds: 1 });
 
 /** About one in a thousand of the keys that ssh2 makes is one that it cannot read; of those of ssh-keygen, none is. */
-function generated(options: Parameters<typeof utils.generateKeyPairSync>[1] = {}) {
+function generated(locked?: { passphrase: string; cipher: "aes256-ctr"; rounds: number }) {
     for (;;) {
-        const pair = utils.generateKeyPairSync("ed25519", options);
-        if (!(utils.parseKey(pair.private, options.passphrase) instanceof Error)) return pair;
+        const pair = utils.generateKeyPairSync("ed25519", locked ?? {});
+        if (!(utils.parseKey(pair.private, locked?.passphrase) instanceof Error)) return pair;
     }
 }
 
