@@ -178,7 +178,7 @@ export async function renewContainer(run: Run, olds: ContainerInputs, news: Cont
     await writeContainerFiles(client, news);
     await removeOldFiles(client, olds, news);
     const labels = { ...labelChange(olds.labels, news.labels), ...ownLabels(news, "complete"), ...stopSignal(image) };
-    labels[LABEL.retain] ??= ""; // an empty value takes a label away
+    for (const key of [LABEL.retain, LABEL.node]) labels[key] ??= ""; // an empty value takes a label away
     await client.containers.update({
         container: { id: news.name, labels, spec: any(SPEC_TYPE, spec) },
         update_mask: { paths: ["spec", ...Object.keys(labels).map((key) => `labels.${key}`)] },

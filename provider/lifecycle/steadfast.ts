@@ -2,12 +2,10 @@
  * What holds for every resource that lies on a node, whatever its kind: what cannot be reached is neither gone nor deleted, a
  * node that is declared lost is not asked any more, and a machine that somebody else has claimed is not touched.
  */
-import { isDeepStrictEqual } from "node:util";
 import { ContainerdError, hasCode } from "../errors";
 import { verifyClaim } from "./claims";
 import type { Placed } from "./check/common";
-import { present } from "./diff";
-import type { Lifecycle } from "./lifecycle";
+import type { Difference, Lifecycle } from "./lifecycle";
 import type { Run } from "./run";
 import { DELETE_UNREACHABLE } from "./settings";
 
@@ -51,7 +49,7 @@ export function steadfast<I extends OnNode, S extends I & OnNode>(
         },
 
         async update(run, id, olds, news) {
-            if (onlyTheWay(olds, news)) return { ...olds, ...wayOf(news) };
+            if (onlyTheWay(life.diff(olds, news))) return { ...olds, ...wayOf(news) };
             if (isLost(run, news))
                 throw lostError(news.node, "nothing can be changed on it: change only `lost`, or take it away");
             await verify(run, news);
@@ -93,11 +91,8 @@ async function verify(run: Run, { owner, node, claim }: OnNode): Promise<void> {
     await run.onceAt(client, `claim ${claim}`, () => verifyClaim(client, { owner, claim }));
 }
 
-function onlyTheWay(olds: object, news: object): boolean {
-    const before = olds as Record<string, unknown>;
-    return Object.entries(news).every(
-        ([name, value]) => WAY.has(name) || isDeepStrictEqual(present(value), present(before[name])),
-    );
+function onlyTheWay({ changed }: Difference): boolean {
+    return changed.length > 0 && changed.every((name) => WAY.has(name));
 }
 
 function wayOf(news: object): object {

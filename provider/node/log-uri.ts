@@ -20,9 +20,13 @@ export const SCRIPT_ANNOTATION = "pulumi-containerd/script";
  * Nothing that a user writes can be taken for the annotation: a line starts after a comma or a brace, and inside a JSON
  * string no unescaped quote can follow one, so `"` at a line's start opens a string, and the `":"` after the name says that
  * it was an object's key. Without a script the output is thrown away: the application must not stop for lack of a reader.
+ *
+ * A containerd that is killed in the middle of `Tasks.Create` leaves the shim behind, which the next start talks to, though
+ * its folder was removed meanwhile (after it was renamed to `.ID`; seen on 2.4.2): the new bundle has the old one's path.
  */
 const BOOTSTRAP = [
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    '[ -e config.json ] || { d=$(readlink /proc/self/cwd); d=${d% (deleted)}; b=${d##*/}; cd "${d%/*}/${b#.}"; }',
     `s=$(tr '{,' '\\n\\n' <config.json | sed -n 's|^"${SCRIPT_ANNOTATION}":"\\([^"]*\\)".*|\\1|p' | base64 -d)`,
     'eval "${s:-exec 5>&-; cat <&4 >/dev/null & exec cat <&3 >/dev/null}"',
 ].join("; ");

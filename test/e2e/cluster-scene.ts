@@ -55,6 +55,15 @@ export class ClusterScene {
         return stack;
     }
 
+    /** What one worker holds, when containerd has collected its garbage. */
+    async censusOf(worker: Worker): Promise<Census> {
+        await eventually("nothing waits for the collector", async () => {
+            const before = await census(worker);
+            return isDeepStrictEqual(before, await census(worker));
+        });
+        return census(worker);
+    }
+
     /** What each worker holds. */
     async census(): Promise<Record<string, Census>> {
         const counted = this.workers.map(async (worker) => [worker.hostname, await census(worker)] as const);

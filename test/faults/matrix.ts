@@ -1,9 +1,9 @@
 /** Disturbs the phases of a stack's life at calls of theirs, and asserts after each that the next run puts all in order. */
 import assert from "node:assert/strict";
-import type { UpdateResult } from "../../playground/engine";
 import type { ContainerdVersion } from "../../playground/environment";
 import type { Census } from "../helpers/census";
 import { Disturbance, MODES, type Mode } from "./modes";
+import { assertDone, said } from "./runs";
 import { PHASES, type Phase, Scene } from "./scene";
 
 /** A disturbance to come: in which phase, how, at which call. */
@@ -63,7 +63,7 @@ export class Matrix {
         const { scene } = this;
         const { phase, mode, call } = one;
         const fault = new Disturbance(mode, call, scene.worker);
-        const said = await scene.run(phase, fault, fault.onEngine);
+        const first = await scene.run(phase, fault, fault.onEngine);
         const method = fault.hit?.method ?? "none, it made fewer calls";
         const what = `${phase}, at call ${call} (${method}): ${MODES[mode]}`;
         try {
@@ -81,19 +81,9 @@ export class Matrix {
             return method;
         } catch (error) {
             const words = error instanceof Error ? error.message : String(error);
-            const first = said.diagnostics
-                .filter(({ severity }) => severity === "error")
-                .map(({ message }) => message.trim());
-            throw new Error(`${what}\n${words}\nThe disturbed run said: ${first.join("\n") || "nothing"}`, {
+            throw new Error(`${what}\n${words}\nThe disturbed run said: ${said(first) || "nothing"}`, {
                 cause: error,
             });
         }
     }
-}
-
-function assertDone(result: UpdateResult, what: string): void {
-    const errors = result.diagnostics
-        .filter(({ severity }) => severity === "error")
-        .map(({ message }) => message.trim());
-    assert.equal(result.code, 0, `${what} fails: ${errors.join("\n") || result.stderr || result.stdout}`);
 }

@@ -3,7 +3,6 @@
  * they compare with an undisturbed run.
  */
 import assert from "node:assert/strict";
-import { readdir } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Stack, type UpdateResult } from "../../playground/engine";
@@ -11,8 +10,10 @@ import type { ContainerdVersion } from "../../playground/environment";
 import { type Registry, startRegistry } from "../../playground/registry";
 import { startWorker, type Worker, type WorkerOptions } from "../../playground/worker";
 import { type Census, census } from "../helpers/census";
+import { differences, normalized } from "./comparison";
 import { type Fault, ContainerdProxy } from "./proxy";
 import { type Images, program, pushImages, SECRET } from "./program";
+import { unlock } from "./runs";
 
 /** What is done with the stack; each begins where the one before has ended. */
 export const PHASES = ["up", "update", "destroy"] as const;
@@ -65,13 +66,8 @@ export class Scene {
     }
 
     /** What a user does after a crash of the engine: takes the lock away. */
-    async unlock(): Promise<void> {
-        const locks = await readdir(path.join(this.stack.folder, "backend/.pulumi/locks"), { recursive: true }).catch(
-            () => [],
-        );
-        if (!locks.some((file) => file.endsWith(".json"))) return;
-        const { code, stdout, stderr } = await this.stack.pulumi(["cancel", "--yes", "--stack", this.stack.name]);
-        assert.equal(code, 0, stdout + stderr);
+    unlock(): Promise<void> {
+        return unlock(this.stack);
     }
 
     /** What is on the worker, without what is random. */
@@ -96,37 +92,4 @@ export class Scene {
             await sleep(250);
         }
     }
-}
-
-/** Names and numbers that differ between two runs of the same. */
-function normalized(found: Census): Census {
-    const entries = Object.entries(found as unknown as Record<string, string[]>).map(([kind, lines]) => [
-        kind,
-        lines.map((line) => withoutRandomness(kind, line)).sort(),
-    ]);
-    return Object.fromEntries(entries) as Census;
-}
-
-function withoutRandomness(kind: string, line: string): string {
-    const named = line.replace(/\b(web|side|job|site|base)-[0-9a-f]{7}\b/g, "$1");
-    if (kind === "runtime") return named.replace(/[0-9a-f]{64}/g, "*");
-    // The logger's dd has the rest of its file as an argument.
-    if (kind === "processes") return named.replace(/^dd .*/, "dd");
-    return named;
-}
-
-/** What one has and the other has not. */
-function differences(expected: Census, found: Census): string[] {
-    const lines: string[] = [];
-    const [wanted, there] = [expected, found].map((one) => one as unknown as Record<string, string[]>);
-    for (const kind of Object.keys(wanted ?? {})) {
-        const rest = [...(there?.[kind] ?? [])];
-        for (const line of wanted?.[kind] ?? []) {
-            const at = rest.indexOf(line);
-            if (at < 0) lines.push(`missing ${kind}: ${line}`);
-            else rest.splice(at, 1);
-        }
-        lines.push(...rest.map((line) => `left ${kind}: ${line}`));
-    }
-    return lines;
 }

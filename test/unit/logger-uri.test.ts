@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -94,6 +94,19 @@ describe("the bootstrap in LOG_URI", () => {
         assert.equal(run({ annotations: { a: "x", ...right, b: "y" }, process: { env: [] } }), "right");
         assert.equal(run({ process: { args: ["sh"] }, annotations: { a: "x", ...right } }), "right");
     });
+
+    for (const prefix of ["", "."]) {
+        it(`finds it in the new bundle, where its own folder is removed${prefix && ", renamed before"}`, () => {
+            const folder = join(bundle, `it's a bundle`);
+            const config = join(bundle, "config.json");
+            mkdirSync(folder);
+            writeFileSync(config, JSON.stringify({ annotations: right }));
+            const command = `cd "$2"; [ "$2" = "$3" ] || mv "$2" "$3"; rmdir "$3"; mkdir "$2"; mv "$4" "$2"
+                exec 3</dev/null 4</dev/null 5>/dev/null; exec sh -c "$1"`;
+            const args = [bootstrap, folder, join(bundle, `${prefix}it's a bundle`), config];
+            assert.equal(execFileSync("sh", ["-c", command, "sh", ...args], { env: {}, encoding: "utf8" }), "right");
+        });
+    }
 
     for (const value of hostile) {
         it(`doesn't take ${JSON.stringify(value)} for it`, () => {

@@ -86,6 +86,13 @@ describe("a private key", () => {
         );
     });
 
+    it("whose numbers make no key", () => {
+        const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 1024 });
+        const text = privateKey.export({ type: "pkcs1", format: "pem" }).toString();
+        // The beginning of the modulus: 4 bytes of a sequence, 3 of the version, 3 of an integer's head, and its sign.
+        refuses(damaged(text, 11, Buffer.from([0, 0])), "Invalid", /damaged|cannot be read/);
+    });
+
     it("that is none", () => {
         refuses("", "Invalid", /is empty/);
         refuses("junk", "Invalid", /not a private key/);

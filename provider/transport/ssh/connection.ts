@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Client, ClientChannel, ConnectConfig } from "ssh2";
 import { ContainerdError, type ErrorCode } from "../../errors";
-import { connectFailure, openFailure, type SshFailure } from "./failures";
+import { connectFailure, isRefusedLogin, openFailure, type SshFailure } from "./failures";
 import { hostKeyError } from "./host-key";
 import type { SshTarget } from "./target";
 
@@ -156,7 +156,7 @@ export class SshConnection {
             tunnel?.destroy();
             if (refused) throw refused;
             const cause = thrown as SshFailure;
-            if (cause.level === "client-authentication") throw attempt.failure(target.node);
+            if (isRefusedLogin(cause)) throw attempt.failure(target.node);
             throw connectFailure(cause, target, this.label, this.via?.target.node);
         }
         this.#watch(client);

@@ -13,6 +13,11 @@ export interface SshFailure {
     reason?: string | number;
 }
 
+/** Whether the login was refused. Of too many offered keys sshd says so by a disconnect, to which ssh2 gives no level. */
+export function isRefusedLogin({ level, message }: SshFailure): boolean {
+    return level === "client-authentication" || /too many authentication failures/i.test(message);
+}
+
 /** Why no connection stands. `via` is the machine on the way. */
 export function connectFailure(
     cause: SshFailure,

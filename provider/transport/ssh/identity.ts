@@ -129,18 +129,23 @@ function readPem(body: string, what: string, passphrase: string | undefined): Id
             ? wrongPassphrase(what)
             : new ContainerdError("Invalid", `${what} is damaged: no PEM key can be read`);
     }
-    switch (key.asymmetricKeyType) {
-        case "rsa":
-            return { kind: "private", key: parse(key.export({ type: "pkcs1", format: "pem" }).toString(), what) };
-        case "ec":
-            return { kind: "private", key: parse(key.export({ type: "sec1", format: "pem" }).toString(), what) };
-        default:
-            throw new ContainerdError(
-                "Unsupported",
-                `${what} is of the type ${key.asymmetricKeyType} in PEM form: give it in OpenSSH's form (of a tls.PrivateKey, ` +
-                    "that is `privateKeyOpenssh`), or make one by `ssh-keygen -t ed25519`",
-            );
+    const type = key.asymmetricKeyType;
+    if (type !== "rsa" && type !== "ec") {
+        throw new ContainerdError(
+            "Unsupported",
+            `${what} is of the type ${type} in PEM form: give it in OpenSSH's form (of a tls.PrivateKey, that is ` +
+                "`privateKeyOpenssh`), or make one by `ssh-keygen -t ed25519`",
+        );
     }
+    let text: string;
+    try {
+        // The forms that ssh2 knows.
+        text = key.export({ type: type === "rsa" ? "pkcs1" : "sec1", format: "pem" }).toString();
+    } catch {
+        // Of some damaged keys OpenSSL notices only now that they are.
+        throw new ContainerdError("Invalid", `${what} is damaged: its numbers do not make a key`);
+    }
+    return { kind: "private", key: parse(text, what) };
 }
 
 function parse(text: string, what: string, passphrase?: string): ParsedKey {
