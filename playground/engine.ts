@@ -18,6 +18,8 @@ export function engineEnvironment(backend: string, extra: NodeJS.ProcessEnv = {}
         PULUMI_HOME: path.join(playgroundFolder, "pulumi-home"),
         PULUMI_CONFIG_PASSPHRASE: "playground",
         PULUMI_SKIP_UPDATE_CHECK: "true",
+        // The provider's cache of blobs: neither the user's own nor one that tests share.
+        XDG_CACHE_HOME: path.join(backend, "cache"),
         // Gives the commands `--event-log`, from which tests read the engine's steps.
         PULUMI_DEBUG_COMMANDS: "true",
         PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION: "true",

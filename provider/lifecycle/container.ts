@@ -2,6 +2,7 @@
 import type { ContainerInputs } from "../spec/inputs";
 import { containerSchema, contradictions, withDefaults } from "./check/container";
 import { placed, nodePolicies } from "./check/common";
+import { factsOf, lacking } from "./check/facts";
 import { validate } from "./check/validate";
 import { compare, type Policies } from "./diff";
 import type { Lifecycle } from "./lifecycle";
@@ -65,7 +66,7 @@ export const container: Lifecycle<ContainerInputs, ContainerState> = {
         const { value, failures } = validate(containerSchema, news);
         if (failures.length) return { inputs: news, failures };
         const given = withDefaults(value as Partial<ContainerInputs>);
-        const wrong = contradictions(given);
+        const wrong = [...contradictions(given), ...lacking(given, factsOf(news))];
         if (wrong.length) return { inputs: news, failures: wrong };
         const inputs = { ...(given as ContainerInputs), ...placed(run, given as ContainerInputs, olds) };
         const name = nameOf(inputs, olds);

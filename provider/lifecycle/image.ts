@@ -15,6 +15,7 @@ import {
     nodePolicies,
 } from "./check/common";
 import * as s from "./check/schema";
+import { factsOf, lacking } from "./check/facts";
 import { formatPath, validate } from "./check/validate";
 import { compare, type Policies } from "./diff";
 import { givenLabels, labelChange } from "./labels";
@@ -101,6 +102,8 @@ export const image: Lifecycle<ImageInputs, ImageState> = {
         const { value, failures } = validate(schema, news);
         if (failures.length) return { inputs: news, failures };
         const given = value as Partial<ImageInputs> & { owner: string };
+        const lacks = lacking(given, factsOf(news));
+        if (lacks.length) return { inputs: news, failures: lacks };
         const long = labelsProblem(given.labels);
         if (long)
             return { inputs: news, failures: [{ property: formatPath(["labels", long.key]), reason: long.reason }] };

@@ -12,6 +12,9 @@ const EXPLICITLY_STOPPED = "containerd.io/restart.explicitly-stopped";
 /** Every label of the monitor's: taken away before a stop, because a mere `stopped` makes it kill without grace. */
 export const RESTART_LABELS = [STATUS, LOG, POLICY, COUNT, EXPLICITLY_STOPPED] as const;
 
+/** What of a node counts here. */
+export type Monitor = Pick<NodeFacts, "version" | "major" | "minor" | "restartMonitor">;
+
 /** The labels under which the monitor keeps a container running; none for `no`. */
 export function restartLabels(policy: string, facts: NodeFacts): Record<string, string> {
     if (policy === "no") return {};
@@ -32,7 +35,7 @@ export function foundPolicy(labels: Record<string, string>): string {
 }
 
 /** Refuses what the node's containerd cannot do. Throws `Unsupported`. */
-export function assertRestartable(policy: string, tty: boolean, facts: NodeFacts, node: string): void {
+export function assertRestartable(policy: string, tty: boolean, facts: Monitor, node: string): void {
     if (policy === "no") return;
     const { version } = facts;
     if (!facts.restartMonitor) {
@@ -60,6 +63,6 @@ export function assertRestartable(policy: string, tty: boolean, facts: NodeFacts
     }
 }
 
-function knowsPolicies({ major, minor }: NodeFacts): boolean {
+function knowsPolicies({ major, minor }: Monitor): boolean {
     return major > 1 || (major === 1 && minor >= 7);
 }

@@ -5,6 +5,7 @@ import { ContainerdError } from "../errors";
 import { bringUp } from "./bring-up";
 import { type Placed, placed, nodePolicies } from "./check/common";
 import { taskSchema } from "./check/task";
+import { factsOf, lacking } from "./check/facts";
 import { validate } from "./check/validate";
 import { claim, letGo, ourLabels } from "./claim-container";
 import { compare, type Policies } from "./diff";
@@ -79,7 +80,7 @@ export const task: Lifecycle<TaskInputs, TaskState> = {
             health: withTimes(given.health),
             desired: given.desired ?? "running",
         };
-        return Promise.resolve({ inputs, failures: contradictions(inputs) });
+        return Promise.resolve({ inputs, failures: [...contradictions(inputs), ...lacking(inputs, factsOf(news))] });
     },
 
     diff(olds, news) {

@@ -1,7 +1,7 @@
 /**
  * The benchmarks: `npm run bench`. Prints a table; its figures are ratios to a peer that was measured in the same run, by turns.
  *
- *     npm run bench -- --only start         one row, or several: load, floor, start, pull, layer
+ *     npm run bench -- --only start         one row, or several: load, start, pull, layer, ssh, floor
  *     BENCH_RUNS=2 npm run bench ...       a quick look
  *     npm run bench -- --json FILE          the result as JSON
  *     npm run bench -- --write              docs/performance.json, .svg, and the table in docs/performance.md
@@ -13,6 +13,7 @@ import os from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { format, resolveConfig } from "prettier";
+import { startCluster } from "../../playground/cluster";
 import { repository, type ContainerdVersion } from "../../playground/environment";
 import { startRegistry, type Registry } from "../../playground/registry";
 import { startWorker, type Worker } from "../../playground/worker";
@@ -23,6 +24,7 @@ import { loading } from "./load";
 import type { Line } from "./measure";
 import { pulling } from "./pull";
 import { markdown, textTable, type BenchResult } from "./report";
+import { tunnels } from "./ssh";
 import { starting } from "./start";
 import { busyboxOn } from "./workbench";
 
@@ -53,11 +55,26 @@ async function onEach(bench: Bench, work: (worker: Worker) => Promise<Line[]>): 
     return lines;
 }
 
+/** Runs on new workers with a network of their own, by the names `node-1` and so on. */
+async function onCluster(
+    versions: readonly ContainerdVersion[],
+    work: (workers: readonly Worker[]) => Promise<Line[]>,
+    reach: readonly number[] = [],
+): Promise<Line[]> {
+    const cluster = await startCluster({ workers: versions.map((version) => ({ version })), reach });
+    try {
+        return await work(cluster.workers);
+    } finally {
+        await cluster.stop();
+    }
+}
+
 const ROWS: Record<string, (bench: Bench) => Promise<Line[]>> = {
     load: () => loading(),
     start: (bench) => onEach(bench, async (worker) => starting(worker, await busyboxOn(worker, bench.registry))),
     pull: (bench) => onEach(bench, (worker) => pulling(worker, bench.registry)),
     layer: (bench) => on(bench, "1.6", (worker) => layer(worker)),
+    ssh: () => onCluster(["1.6"], ([worker]) => tunnels(worker!)),
     floor: (bench) => on(bench, "1.6", (worker) => thousand(worker, bench.registry)),
 };
 

@@ -36,6 +36,13 @@ export function spread(samples: readonly number[]): Spread {
     return { min: sorted[0]!, median, max: sorted.at(-1)!, samples: [...samples] };
 }
 
+/** The sample below which a share of them lies: 0.5 for the median, 0.99 for the 99th percentile (nearest rank). */
+export function percentile(samples: readonly number[], share: number): number {
+    if (samples.length === 0) throw new RangeError("a percentile needs a sample");
+    const sorted = [...samples].sort((a, b) => a - b);
+    return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)]!;
+}
+
 type Described = Pick<Line, "what" | "against" | "limit" | "note">;
 
 /** A line that compares two sets of samples, in milliseconds, by the ratio of their medians. */
