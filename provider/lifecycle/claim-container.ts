@@ -32,7 +32,8 @@ export async function claim(client: Client, inputs: TaskInputs): Promise<Contain
         if (!hasCode(error, "NotFound")) throw error;
     }
     const at = { node: inputs.node, property: "container" };
-    if (found?.labels[LABEL.uid] !== uid) {
+    // One whose removal was cut off in the middle has nothing left that could run.
+    if (found?.labels[LABEL.uid] !== uid || found.labels[LABEL.phase] === "creating") {
         throw new ContainerdError(
             "NotFound",
             `container ${name} is gone from the node: run pulumi refresh, then up makes it anew`,

@@ -9,7 +9,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "../containerd/client";
 import { ContainerdError, hasCode } from "../errors";
-import { stopProcess } from "./process";
+import { finishDelete, stopProcess } from "./process";
 
 const NO_RUNTIME = "io.containerd.pulumi-none.v1";
 const SPEC = { type_url: "types.containerd.io/opencontainers/runtime-spec/1/Spec", value: Buffer.from("{}") };
@@ -37,6 +37,7 @@ export async function disarm(client: Client, name: string, labels: Record<string
                 { node: client.node },
             );
         }
+        await finishDelete(client, name);
         await sleep(POLL);
     }
 }

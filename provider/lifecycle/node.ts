@@ -18,6 +18,7 @@ import { formatId } from "./names";
 import { removeClaimed } from "./remove-claimed";
 import { LOCALHOST, nodeAddress, nodeSettings } from "./settings";
 import type { Run } from "./run";
+import { refuseTwin } from "./twins";
 
 /** A Node's arguments after `check`. */
 export interface NodeInputs extends Pick<Placed, "owner" | "retainOnDelete" | "timeouts" | "replaceOnChanges"> {
@@ -106,6 +107,7 @@ export const node: Lifecycle<NodeInputs, NodeState> = {
             });
         }
         const client = await firstContact(run, inputs);
+        await refuseTwin(run, client, inputs.owner);
         await claimMachine(client, inputs);
         try {
             return { id: idOf(inputs), state: await stateOf(run, client, inputs) };
@@ -142,6 +144,7 @@ export const node: Lifecycle<NodeInputs, NodeState> = {
             return { ...news, facts: olds.facts };
         }
         const client = await clientFor(run, news.node);
+        await refuseTwin(run, client, news.owner);
         await claimMachine(client, news);
         return stateOf(run, client, news);
     },

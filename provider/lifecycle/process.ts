@@ -86,6 +86,7 @@ async function createTask(client: Client, request: Parameters<Client["tasks"]["c
             if (!hasCode(error, "AlreadyExists") || Date.now() > end) throw error;
         }
         await stopProcess(client, request.container_id ?? "", { signal: "SIGKILL", timeout: "0s" });
+        await finishDelete(client, request.container_id ?? "");
         await sleep(LATE_START_PAUSE);
     }
 }
@@ -217,6 +218,20 @@ export async function removeTask(client: Client, name: string): Promise<void> {
         await client.tasks.delete({ container_id: name }, { timeout: CREATE_TIMEOUT });
     } catch (error) {
         if (!hasCode(error, "NotFound")) throw error;
+    }
+}
+
+/**
+ * Goes on with a delete that was cut off in the middle (its connection was lost): the shim knows of no process any more, so that
+ * none is seen, but containerd still keeps its id. What is there to be seen is left alone. Source: `shimTask.delete` of
+ * containerd, which says that such a delete is to be called again.
+ */
+export async function finishDelete(client: Client, name: string): Promise<void> {
+    try {
+        await removeTask(client, name);
+    } catch (error) {
+        // It runs: a start has come first.
+        if (!hasCode(error, "Failed", "Conflict")) throw error;
     }
 }
 

@@ -3,11 +3,12 @@
  * node that is declared lost is not asked any more, and a machine that somebody else has claimed is not touched.
  */
 import { ContainerdError, hasCode } from "../errors";
-import { verifyClaim } from "./claims";
+import { CLAIM_NAMESPACE, verifyClaim } from "./claims";
 import type { Placed } from "./check/common";
 import type { Difference, Lifecycle } from "./lifecycle";
 import type { Run } from "./run";
 import { DELETE_UNREACHABLE } from "./settings";
+import { refuseTwin } from "./twins";
 
 /** As much as is known here of what lies on a node. */
 type OnNode = Pick<Placed, "owner" | "node" | "claim" | "lost"> & Partial<Pick<Placed, "namespace">>;
@@ -85,10 +86,13 @@ function lostError(node: string, what: string): ContainerdError {
     });
 }
 
+/** That it is the machine that is meant, and no other name's. */
 async function verify(run: Run, { owner, node, claim }: OnNode): Promise<void> {
-    if (claim === undefined) return;
-    const client = await run.client(node, "default");
-    await run.onceAt(client, `claim ${claim}`, () => verifyClaim(client, { owner, claim }));
+    const client = await run.client(node, CLAIM_NAMESPACE);
+    await Promise.all([
+        refuseTwin(run, client, owner),
+        claim !== undefined && run.onceAt(client, `claim ${claim}`, () => verifyClaim(client, { owner, claim })),
+    ]);
 }
 
 function onlyTheWay({ changed }: Difference): boolean {

@@ -47,10 +47,11 @@ export class ClusterScene {
         return Object.fromEntries(this.workers.map((worker) => [worker.hostname, { ...nodeEntry(worker) }]));
     }
 
-    /** A stack with a program in JavaScript; it is removed by `close`. */
-    async stack(program: string, options: Partial<StackOptions> = {}): Promise<Stack> {
+    /** A stack with a program in JavaScript, or with a folder's; it is removed by `close`. */
+    async stack(program: StackOptions["program"], options: Partial<StackOptions> = {}): Promise<Stack> {
         const config = { "containerd:nodes": this.nodes, "test:image": this.busybox, ...options.config };
-        const stack = await Stack.create({ program: PREAMBLE + program, ...options, config });
+        const text = typeof program === "string" ? PREAMBLE + program : program;
+        const stack = await Stack.create({ program: text, ...options, config });
         this.#stacks.push(stack);
         return stack;
     }

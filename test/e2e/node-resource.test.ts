@@ -73,7 +73,8 @@ async function clear(worker: Worker): Promise<void> {
         rm -rf /var/lib/pulumi-containerd/*`);
 }
 
-describe("the resource Node", () => {
+describe("the resource Node", function () {
+    this.timeout(300_000);
     let scene: ClusterScene;
     let first: Worker;
     let second: Worker;

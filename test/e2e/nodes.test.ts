@@ -1,5 +1,9 @@
 /** One program, many machines: `up`, `refresh` and `destroy` over SSH, with and without Node resources. */
 import assert from "node:assert/strict";
+import path from "node:path";
+import { repository } from "../../playground/environment";
+import { nginxImage } from "../../playground/images";
+import { startRegistry } from "../../playground/registry";
 import { ClusterScene } from "./cluster-scene";
 import { succeeded, unchanged } from "./scene";
 
@@ -19,7 +23,25 @@ exports.pages = containerd.configuredNodes().map(({ name }) => {
 });
 `;
 
-describe("nodes over SSH", () => {
+/** The nodes as resources; one Image, on the first of them, for the containers of all. */
+const LOOP = `
+const nodes = containerd.configuredNodes({ role: "media" }).map(({ name, labels }) => new containerd.Node(name, { labels }));
+const image = new containerd.Image("one", { ref: new pulumi.Config("test").require("image"), node: nodes[0] });
+exports.seen = nodes.map((node) => {
+    const media = new containerd.Container(node.name, {
+        node,
+        image,
+        network: "none",
+        args: ["sleep", "1000"],
+        env: { LEVEL: node.labels.apply(({ canary }) => (canary === "true" ? "debug" : "info")) },
+    });
+    new containerd.Task(node.name, { container: media });
+    return { version: node.facts.containerd, image: media.image };
+});
+`;
+
+describe("nodes over SSH", function () {
+    this.timeout(300_000);
     let scene: ClusterScene;
     before(async () => {
         scene = await ClusterScene.open([{ version: "1.6" }, { version: "2" }, { version: "2" }]);
@@ -39,5 +61,63 @@ describe("nodes over SSH", () => {
         unchanged(await stack.refresh());
         succeeded(await stack.destroy());
         await scene.holdOnly(before);
+    });
+
+    it("loops over nodes as resources, and brings an Image of one of them to the others by its digest", async () => {
+        const before = await scene.census();
+        const [one, two, three] = scene.workers.map(({ hostname }) => hostname) as [string, string, string];
+        const nodes = {
+            ...scene.nodes,
+            [one]: { ...scene.nodes[one], labels: { role: "media" } },
+            [two]: { ...scene.nodes[two], labels: { role: "media", canary: "true" } },
+        };
+        const stack = await scene.stack(LOOP, { config: { "containerd:nodes": nodes } });
+        succeeded(await stack.up());
+        const { seen } = (await stack.outputs()) as { seen: { version: string; image: string }[] };
+        assert.deepEqual(
+            seen.map(({ version }) => version.replace(/\..*/, "")),
+            ["1", "2"],
+        );
+        assert.match(seen[0]?.image ?? "", /@sha256:[0-9a-f]{64}$/);
+        assert.equal(seen[1]?.image, seen[0]?.image);
+        for (const [name, level] of [
+            [one, "info"],
+            [two, "debug"],
+        ] as const) {
+            const worker = scene.cluster.worker(name);
+            const spec = await worker.run("ctr containers info $(ctr containers ls -q)");
+            assert.ok(spec.includes(`LEVEL=${level}`), spec);
+        }
+        assert.deepEqual(await scene.censusOf(scene.cluster.worker(three)), before[three]);
+        unchanged(await stack.up());
+        succeeded(await stack.destroy());
+        await scene.holdOnly(before);
+    });
+
+    it("runs the example pages, as the demo does, where the workers cannot pull by themselves", async () => {
+        const before = await scene.census();
+        // A registry that the workers do not reach: what they lack comes through the tunnel.
+        const registry = await startRegistry();
+        try {
+            const image = await registry.push(await nginxImage(), "nginx:1.22");
+            const nodes = Object.fromEntries(
+                scene.workers.map(({ hostname, ip }) => [hostname, { ...scene.nodes[hostname], publicAddress: ip }]),
+            );
+            const folder = path.join(repository, "examples/pages");
+            const config = { "containerd:nodes": nodes, "pages:image": image, "pages:port": 8080 };
+            const stack = await scene.stack({ folder }, { config });
+            succeeded(await stack.up());
+            const { pages } = (await stack.outputs()) as { pages: { node: string; url: string; ready: boolean }[] };
+            for (const { node, url, ready } of pages) {
+                const worker = scene.cluster.worker(node);
+                assert.deepEqual([url, ready], [`http://${worker.ip}:8080/`, true]);
+                const answer = await fetch(`http://127.0.0.1:${await worker.forward(8080)}/`);
+                assert.match(await answer.text(), new RegExp(`<h1>Hello from ${node}</h1>`));
+            }
+            succeeded(await stack.destroy());
+            await scene.holdOnly(before);
+        } finally {
+            await registry.stop();
+        }
     });
 });
