@@ -84,7 +84,12 @@ function door<Inputs extends object, State extends Inputs>(life: Lifecycle<Input
         async read(id, props: Props = {}) {
             try {
                 const found = await life.read(currentRun(props), id, strip(props) as State);
-                return found ? { id, props: withoutAbsent(found as Props) } : { id: "" };
+                if (found) return { id, props: withoutAbsent(found as Props) };
+                // Whoever asks by an id alone (`get`) wants what it names.
+                if (Object.keys(strip(props)).length === 0) {
+                    throw new ContainerdError("NotFound", `there is nothing ${id} on the node`);
+                }
+                return { id: "" };
             } catch (error) {
                 throw plain(error);
             }

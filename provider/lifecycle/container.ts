@@ -116,9 +116,13 @@ export const container: Lifecycle<ContainerInputs, ContainerState> = {
     },
 };
 
-/** Its own name, if one is given; else the one that it has (also when the resource was renamed, by an alias), else a new one. */
+/**
+ * Its own name, if one is given; else the automatic one that it has (also when the resource was renamed, by an alias), else a
+ * new one. One that was given and is no longer is given up: as Pulumi's own providers have it, that is a replacement.
+ */
 function nameOf(given: ContainerInputs, olds: ContainerInputs | undefined): string {
-    return given.name ?? olds?.name ?? automaticName(given.owner);
+    const kept = olds && isAutomaticName(olds.name) ? olds.name : undefined;
+    return given.name ?? kept ?? automaticName(given.owner);
 }
 
 async function pinned(
@@ -135,7 +139,7 @@ async function pinned(
 function wouldFight(olds: ContainerState, news: ContainerInputs): boolean {
     if (olds.node !== news.node) return false;
     // A replacement is checked again, without the old inputs, and gets another name where nobody chose one.
-    const chosen = ![olds.owner, news.owner].some((owner) => isAutomaticName(owner, olds.name));
+    const chosen = !isAutomaticName(olds.name, [olds.owner, news.owner]);
     const sameName = olds.namespace === news.namespace && olds.name === news.name;
     return (chosen && sameName) || (olds.network === "host" && news.network === "host");
 }

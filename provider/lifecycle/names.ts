@@ -33,9 +33,13 @@ export function automaticName(urn: string, random = randomBytes(4).toString("hex
     return `${stem(urn)}-${random.slice(0, SUFFIX)}`;
 }
 
-/** Whether a name could come from {@link automaticName}: then nobody chose it, and it may change. */
-export function isAutomaticName(urn: string, name: string): boolean {
-    return name.startsWith(`${stem(urn)}-`) && /^[0-9a-f]{7}$/.test(name.slice(stem(urn).length + 1));
+/**
+ * Whether a name could come from {@link automaticName}: then nobody chose it, and it may change. By its end alone, since the
+ * resource may have been called otherwise when it got it; with `owners`, only one that one of these would have got.
+ */
+export function isAutomaticName(name: string, owners?: readonly string[]): boolean {
+    if (!new RegExp(`-[0-9a-f]{${SUFFIX}}$`).test(name)) return false;
+    return owners?.some((urn) => stem(urn) === name.slice(0, -SUFFIX - 1)) ?? true;
 }
 
 /** A mark that no two objects share, so that one id never means two of them, even under one fixed name. */

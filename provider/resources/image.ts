@@ -62,6 +62,7 @@ export class Image extends ContainerdResource {
             name,
             {
                 ...args,
+                ref: args.ref,
                 auth,
                 digest: undefined,
                 pinned: undefined,

@@ -124,14 +124,14 @@ describe("lifecycle: names", () => {
         for (const name of ["web", "web/1", "--", "Ünïcode", "x".repeat(200), "a::b", "web-", "a".repeat(67) + "-b"]) {
             const made = names.automaticName(urn(name));
             assert.equal(names.identifierProblem(made), undefined, made);
-            assert.ok(names.isAutomaticName(urn(name), made), made);
+            assert.ok(names.isAutomaticName(made, [urn(name)]), made);
             assert.notEqual(made, names.automaticName(urn(name)));
         }
     });
 
     it("does not take a chosen name for one of its own", () => {
         for (const name of ["web", "web-1", "web-prod", "other-0123abc", "web-0123abcd"]) {
-            assert.equal(names.isAutomaticName(urn("web"), name), false, name);
+            assert.equal(names.isAutomaticName(name, [urn("web")]), false, name);
         }
         assert.equal(names.automaticName(URN, "0123abcd"), "web-0123abc");
     });

@@ -104,9 +104,12 @@ describe("the bootstrap in LOG_URI", () => {
             const command = `cd "$2"; [ "$2" = "$3" ] || mv "$2" "$3"; rmdir "$3"; mkdir "$2"; mv "$4" "$2"
                 exec 3</dev/null 4</dev/null 5>/dev/null; exec sh -c "$1"`;
             const args = [bootstrap, folder, join(bundle, `${prefix}it's a bundle`), config];
-            // The shell complains of its folder, as it should.
-            const options = { env: {}, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] } as const;
-            assert.equal(execFileSync("sh", ["-c", command, "sh", ...args], options), "right");
+            const said = execFileSync("sh", ["-c", command, "sh", ...args], {
+                env: {},
+                encoding: "utf8",
+                stdio: ["ignore", "pipe", "ignore"], // the shell complains of its folder, as it should
+            });
+            assert.equal(said, "right");
         });
     }
 

@@ -12,7 +12,7 @@ import type { SshTarget } from "./target";
 /** Milliseconds between attempts to connect, for what passes by itself: a busy sshd, a short cut. */
 const BACKOFF = [250, 1_000, 3_000];
 /** How long a failure counts for those who come after: a node that is down must not take each resource's time. */
-const FAILURE_LASTS = 15_000;
+const FAILURE_LASTS = 5_000;
 const OPEN_TIMEOUT = 20_000;
 
 /** An SSH connection that mends itself. */
@@ -134,6 +134,8 @@ export class SshConnection {
         const attempt = authAttempt(await target.authentication());
         const tunnel = await this.via?.openTcp(target.host, target.port, target.connectTimeout);
         const client = new ssh2.Client();
+        // ssh2 may tell more than one error of one end; the first is the one that counts.
+        client.on("error", () => undefined);
         let refused: ContainerdError | undefined;
         const config: ConnectConfig = {
             ...(tunnel ? { sock: tunnel } : { host: target.host, port: target.port, ...familyOf(target) }),

@@ -141,7 +141,7 @@ export class SshTransport implements Transport {
     async #explained(error: ContainerdError): Promise<ContainerdError> {
         if (!isConnectFailure(error.cause)) return error;
         const script =
-            'if [ -S "$1" ]; then [ -w "$1" ] && echo refused || echo denied; elif [ -e "$1" ]; then echo other; else ls -d "${1%/*}/." >/dev/null 2>&1 && echo absent || echo hidden; fi';
+            'if [ -S "$1" ]; then [ -w "$1" ] && echo refused || echo denied; elif [ -e "$1" ]; then echo other; elif [ "$(id -u)" = 0 ] || ls -d "${1%/*}/." >/dev/null 2>&1; then echo absent; else echo hidden; fi';
         const said = await this.run(script, [this.socket], { timeout: 5_000 }).catch(() => undefined);
         const user = this.connection.target.user;
         const reasons: Record<string, [code: "Unreachable" | "Unauthorized", reason: string]> = {
