@@ -89,7 +89,7 @@ function diagnoseConnection({ survey, surveyError, facts, containerdError, ssh }
 
 /** What the sentence itself says is done of a host key: `ssh` would only ask to believe it. */
 function remedyOfConnection(text: string, ssh: string | undefined): Remedy | undefined {
-    const [known] = /^printf .* >> .*$/m.exec(text) ?? [];
+    const [known] = /^(?:printf|echo) .* >> .*$/m.exec(text) ?? [];
     if (known !== undefined) return here(`${known} # only after the fingerprint was compared`);
     return ssh === undefined || /host key/i.test(text) ? undefined : here(ssh.replace("ssh ", "ssh -v "));
 }

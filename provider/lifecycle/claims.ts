@@ -7,6 +7,7 @@ import type { Client } from "../containerd/client";
 import { OWNER } from "../containerd/labels";
 import { endLease } from "../containerd/leases";
 import { ContainerdError, hasCode } from "../errors";
+import { claimsOf } from "../images/names";
 import { stackOfUrn } from "./leases";
 import { LABEL } from "./ownership";
 
@@ -42,8 +43,14 @@ async function findClaim(client: Client, owner: string) {
 /**
  * Claims a machine for a Node. A claim of the same stack by another UUID holds while anything of that stack is there; where
  * nothing is, it was left by a killed create, and is taken over. Throws `Conflict`.
+ *
+ * @param isOurs whether a UUID is one of this very state's: the Node is being replaced, and takes its own claim over.
  */
-export async function claimMachine(client: Client, { owner, claim }: MachineClaim): Promise<void> {
+export async function claimMachine(
+    client: Client,
+    { owner, claim }: MachineClaim,
+    isOurs: (claim: string) => boolean = () => false,
+): Promise<void> {
     const at = client.inNamespace(CLAIM_NAMESPACE);
     const id = claimLease(owner);
     // Two at once: the second one finds the first one's lease.
@@ -58,8 +65,10 @@ export async function claimMachine(client: Client, { owner, claim }: MachineClai
         if (!found) continue;
         const other = found.labels[LABEL.node] ?? "";
         if (other === claim) return;
-        const things = await thingsOf(client, owner);
-        if (things.length) throw claimedByOther(client.node, owner, other, things);
+        if (!isOurs(other)) {
+            const things = await thingsOf(client, owner);
+            if (things.length) throw claimedByOther(client.node, owner, other, things);
+        }
         await endLease(at, id);
     }
     throw new ContainerdError("Conflict", "others claim this machine at the same time: try again", {
@@ -86,7 +95,7 @@ export async function verifyClaim(client: Client, { owner, claim }: MachineClaim
     );
 }
 
-/** Containers of a stack on a machine, as `namespace/name`. */
+/** What of a stack is on a machine: containers as `namespace/name`, and claims on images. */
 async function thingsOf(client: Client, owner: string): Promise<string[]> {
     const stack = `${stackOfUrn(owner)}::`;
     const { namespaces } = await client.namespaces.list({});
@@ -96,6 +105,9 @@ async function thingsOf(client: Client, owner: string): Promise<string[]> {
         for await (const { container } of at.containers.listStream({ filters: [`labels."${OWNER}"`] })) {
             if (container?.labels[OWNER]?.startsWith(stack)) found.push(`${name}/${container.id}`);
         }
+        const { images } = await at.images.list({ filters: [] });
+        const used = images.filter(({ labels }) => [...claimsOf(labels).values()].some((of) => of.startsWith(stack)));
+        found.push(...used.map((image) => `${name}/${image.name}`));
     }
     return found;
 }
@@ -106,7 +118,7 @@ function claimedByOther(node: string, owner: string, other: string, things: read
     return new ContainerdError(
         "Conflict",
         `another state of a stack ${stack} of project ${project} has claimed this machine (UUID ${other}), and has ${things.length} ` +
-            `containers there${there}. Two backends with a stack of that name? Give one of them another name. If that state is lost, ` +
+            `containers and images there${there}. Two backends with a stack of that name? Give one of them another name. If the Node was renamed in this program, give it an alias. If that state is lost, ` +
             `give up its claim on the machine by \`ctr -n ${CLAIM_NAMESPACE} leases delete ${claimLease(owner)}\` and remove those containers`,
         { node },
     );

@@ -83,6 +83,8 @@ export const container: Lifecycle<ContainerInputs, ContainerState> = {
         return { changed, replaces, deleteBeforeReplace: replaces.length > 0 && wouldFight(olds, news) };
     },
 
+    reached: (run, inputs) => ({ address: addressOf(run, inputs) }),
+
     async create(run, inputs) {
         await makeContainer(run, inputs);
         return { id: formatId(inputs), state: stateOf(run, inputs) };

@@ -122,7 +122,7 @@ export const image: Lifecycle<ImageInputs, ImageState> = {
         // With `pull: never` the digest is only known where the image is.
         const wanted = news.digest === undefined && news.ref === olds.ref ? { ...news, digest: olds.digest } : news;
         const { changed, replaces } = compare(policies, olds, wanted);
-        if (!olds.complete && !changed.length) changed.push("complete");
+        if (!olds.complete) changed.push("complete");
         return { changed, replaces, deleteBeforeReplace: false };
     },
 

@@ -37,6 +37,8 @@ export interface Lifecycle<Inputs, State extends Inputs> {
     check(run: Run, olds: Inputs | undefined, news: unknown): Promise<{ inputs: unknown; failures: Failure[] }>;
     /** Pure; values of `news` may be unknown. */
     diff(olds: State, news: Inputs): Difference;
+    /** What of the state follows from how its node is reached. */
+    reached?(run: Run, inputs: Inputs): Partial<State>;
     create(run: Run, inputs: Inputs): Promise<Made<State>>;
     /** What is there now; undefined when it is gone. A node that does not answer is never "gone". */
     read(run: Run, id: string, state: State): Promise<State | undefined>;

@@ -6,7 +6,7 @@ import { nodeFacts } from "../containerd/facts";
 import { ContainerdError, hasCode } from "../errors";
 import { survey } from "../node/survey";
 import type { ConnectionSettings } from "../transport/ssh/settings";
-import { CLAIM_NAMESPACE, claimMachine, claimOn, releaseMachine } from "./claims";
+import { CLAIM_NAMESPACE, claimLease, claimMachine, claimOn, releaseMachine } from "./claims";
 import type { Placed } from "./check/common";
 import { nodeSchema } from "./check/node";
 import { formatDuration, parseDuration } from "./check/units";
@@ -18,6 +18,8 @@ import { formatId } from "./names";
 import { removeClaimed } from "./remove-claimed";
 import { LOCALHOST, nodeAddress, nodeSettings } from "./settings";
 import type { Run } from "./run";
+import { deleteOrDrop, keptAsKnown } from "./steadfast";
+import { holdsUnknown } from "./unknown";
 import { refuseTwin } from "./twins";
 
 /** A Node's arguments after `check`. */
@@ -77,11 +79,14 @@ export const node: Lifecycle<NodeInputs, NodeState> = {
         const given = value as NodeInputs;
         const configured = configuredFor(run, given);
         const { connection } = given;
+        if (olds) run.noteClaim(olds.claim);
+        const claim = olds?.claim ?? randomUUID();
+        if (connection && !holdsUnknown(connection)) run.noteConnection(claim, connection);
         return Promise.resolve({
             inputs: {
                 ...given,
                 facts: undefined,
-                claim: olds?.claim ?? randomUUID(),
+                claim,
                 labels: given.labels ?? configured.labels,
                 capacity: given.capacity ?? configured.capacity,
                 publicAddress:
@@ -96,7 +101,10 @@ export const node: Lifecycle<NodeInputs, NodeState> = {
 
     diff(olds, news) {
         const { changed, replaces } = compare(policies, olds, news);
-        return { changed, replaces, deleteBeforeReplace: false };
+        // Which machine it is may be said later than that it is one.
+        const said = olds.machine === undefined || news.machine === undefined;
+        const other = said ? replaces.filter((name) => name !== "machine") : replaces;
+        return { changed, replaces: other, deleteBeforeReplace: false };
     },
 
     async create(run, inputs) {
@@ -108,7 +116,7 @@ export const node: Lifecycle<NodeInputs, NodeState> = {
         }
         const client = await firstContact(run, inputs);
         await refuseTwin(run, client, inputs.owner);
-        await claimMachine(client, inputs);
+        await claimMachine(client, inputs, (uuid) => run.hasClaim(uuid));
         try {
             return { id: idOf(inputs), state: await stateOf(run, client, inputs) };
         } catch (error) {
@@ -126,15 +134,13 @@ export const node: Lifecycle<NodeInputs, NodeState> = {
         }
         if (state.lost) return state;
         try {
-            const client = await clientFor(run, state.node);
+            const client = await run.client(state.node, CLAIM_NAMESPACE);
             const claim = await claimOn(client, state.owner);
             // A machine that was made anew holds nothing of ours: what was on it is gone as well.
             if (claim !== state.claim) return undefined;
             return await stateOf(run, client, state);
         } catch (error) {
-            if (!hasCode(error, "Unreachable", "Timeout", "Unauthorized")) throw error;
-            run.report.warn(state.owner, `kept as last known, because ${error.message}`);
-            return state;
+            return keptAsKnown(run, state, error);
         }
     },
 
@@ -146,6 +152,8 @@ export const node: Lifecycle<NodeInputs, NodeState> = {
         const client = await clientFor(run, news.node);
         await refuseTwin(run, client, news.owner);
         await claimMachine(client, news);
+        // A stack that was renamed leaves no claim under its old name.
+        if (claimLease(olds.owner) !== claimLease(news.owner)) await releaseMachine(client, olds);
         return stateOf(run, client, news);
     },
 
@@ -156,9 +164,11 @@ export const node: Lifecycle<NodeInputs, NodeState> = {
                 `declared lost: nothing was done on the machine, ${id} is dropped from the state`,
             );
         }
-        const client = await clientFor(run, state.node);
-        await removeClaimed(run, client, state);
-        await releaseMachine(client, state);
+        await deleteOrDrop(run, state, `the claim ${claimLease(state.owner)} (a lease)`, async () => {
+            const client = await clientFor(run, state.node);
+            await removeClaimed(run, client, state);
+            await releaseMachine(client, state);
+        });
     },
 };
 
@@ -188,6 +198,7 @@ async function firstContact(run: Run, { node: name, connection, timeouts, owner 
         try {
             const client = await clientFor(run, name);
             await nodeFacts(client);
+            run.report.progress(owner, "");
             return client;
         } catch (error) {
             if (!hasCode(error, "Unreachable", "Timeout") || Date.now() > end) throw error;

@@ -13,6 +13,9 @@ import { unixTransport } from "../transport/unix";
 import { RUN_LABEL, STACK_LABEL, stackOfUrn } from "./leases";
 import { mayDeleteUnreachable, nodeSettings, type Settings } from "./settings";
 
+/** How long a node may take to say that it is there. Milliseconds. */
+const ANSWER_TIMEOUT = 10_000;
+
 /** Tells the user what goes on. */
 export interface Reporter {
     /** A short-lived line on the resource's own row; an empty one when done. */
@@ -24,6 +27,7 @@ export interface Reporter {
 /** What the resource that is worked on says about its node, beside the name: of a node that is a resource of the program. */
 export interface Whereabouts {
     node?: string;
+    claim?: string;
     connection?: ConnectionSettings;
 }
 
@@ -34,6 +38,10 @@ class Shared {
     readonly perConnection = new WeakMap<object, Map<string, Promise<unknown>>>();
     readonly pool: SshPool;
     readonly lost = new Set<string>();
+    /** UUIDs of the claims that the state has. */
+    readonly claims = new Set<string>();
+    /** How the Nodes of these claims are reached now. */
+    readonly connections = new Map<string, ConnectionSettings>();
     registries: RegistryClient | undefined;
     blobs: BlobCache | undefined;
     stack = "";
@@ -69,8 +77,8 @@ export class Run {
     /** The same run for one resource: its node may be reached as the resource itself says. */
     for(resource: Whereabouts & { owner?: unknown }): Run {
         if (typeof resource.owner === "string") this.shared.stack ||= stackOfUrn(resource.owner);
-        const { node, connection } = resource;
-        return new Run(this.settings, this.report, this.shared, { node, connection }, this.id);
+        const { node, claim, connection } = resource;
+        return new Run(this.settings, this.report, this.shared, { node, claim, connection }, this.id);
     }
 
     /** Which stack this run is of, as its resources' URNs begin; known from the first one that is worked on. */
@@ -101,14 +109,47 @@ export class Run {
     }
 
     #settingsOf(node: string): Partial<ConnectionSettings> {
-        const { connection } = this.whereabouts;
-        return node === this.whereabouts.node && connection ? connection : nodeSettings(this.settings, node);
+        return this.#connectionTo(node) ?? nodeSettings(this.settings, node);
     }
 
     /** A machine that was made anew under the same name is another one. */
     #keyOf(node: string): string {
-        const { connection } = this.whereabouts;
-        return node === this.whereabouts.node && connection ? `${node} ${JSON.stringify(connection)}` : node;
+        const connection = this.#connectionTo(node);
+        return connection ? `${node} ${JSON.stringify(connection)}` : node;
+    }
+
+    /** How the resource's own Node is reached: what its state says may be older than what the Node says. */
+    #connectionTo(node: string): ConnectionSettings | undefined {
+        const { node: own, claim, connection } = this.whereabouts;
+        if (node !== own || !connection) return undefined;
+        return this.shared.connections.get(claim ?? "") ?? connection;
+    }
+
+    /** Hears how the Node of a claim is reached, from the Node itself. */
+    noteConnection(claim: string, connection: ConnectionSettings): void {
+        this.shared.connections.set(claim, connection);
+    }
+
+    /** Hears of a claim that the state has. */
+    noteClaim(claim: string): void {
+        this.shared.claims.add(claim);
+    }
+
+    /** Whether a claim is one of this state's, as far as the Nodes that this run has looked at tell. */
+    hasClaim(claim: string): boolean {
+        return this.shared.claims.has(claim);
+    }
+
+    /** Whether a node's containerd answers now. */
+    async answers(node: string): Promise<boolean> {
+        try {
+            const client = await this.client(node, "default");
+            await client.version.version({}, { timeout: ANSWER_TIMEOUT });
+            return true;
+        } catch {
+            // Why it does not, whoever asks knows already.
+            return false;
+        }
     }
 
     /** Whether what lies on a node that does not answer may be dropped from the state. */

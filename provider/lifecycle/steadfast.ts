@@ -2,7 +2,8 @@
  * What holds for every resource that lies on a node, whatever its kind: what cannot be reached is neither gone nor deleted, a
  * node that is declared lost is not asked any more, and a machine that somebody else has claimed is not touched.
  */
-import { ContainerdError, hasCode } from "../errors";
+import { ContainerdError, type ErrorCode } from "../errors";
+import { settingPath } from "../transport/ssh/advice";
 import { CLAIM_NAMESPACE, verifyClaim } from "./claims";
 import type { Placed } from "./check/common";
 import type { Difference, Lifecycle } from "./lifecycle";
@@ -42,15 +43,13 @@ export function steadfast<I extends OnNode, S extends I & OnNode>(
             try {
                 return await life.read(run, id, state);
             } catch (error) {
-                // A node that does not answer says nothing about what it holds: keep what was known.
-                if (!isSilent(error) || !Object.keys(state).length) throw error;
-                run.report.warn(state.owner, `kept as last known, because ${error.message}`);
-                return state;
+                if (!Object.keys(state).length) throw error;
+                return keptAsKnown(run, state, error);
             }
         },
 
         async update(run, id, olds, news) {
-            if (onlyTheWay(life.diff(olds, news))) return { ...olds, ...wayOf(news) };
+            if (onlyTheWay(life.diff(olds, news))) return { ...olds, ...wayOf(news), ...life.reached?.(run, news) };
             if (isLost(run, news))
                 throw lostError(news.node, "nothing can be changed on it: change only `lost`, or take it away");
             await verify(run, news);
@@ -58,21 +57,54 @@ export function steadfast<I extends OnNode, S extends I & OnNode>(
         },
 
         async delete(run, id, state) {
-            if (isLost(run, state)) return drop(run, kind, id, state, "it is declared lost");
-            try {
-                await life.delete(run, id, state);
-            } catch (error) {
-                if (!isSilent(error)) throw error;
-                if (run.mayDeleteUnreachable(state.node)) return drop(run, kind, id, state, error.reason);
-                throw wayOut(error, state.node);
-            }
+            const what = `${kind} ${id.replace(/\/[^/]*$/, "")}`;
+            if (isLost(run, state)) return drop(run, state, what, "it is declared lost");
+            await deleteOrDrop(run, state, what, () => life.delete(run, id, state));
         },
     };
 }
 
-/** Whether the node did not answer, or did not let us in. */
-function isSilent(error: unknown): error is ContainerdError {
-    return hasCode(error, "Unreachable", "Timeout") || (hasCode(error, "Unauthorized") && error.node !== undefined);
+/**
+ * Deletes what lies on a node. Where the node does not answer, that is dropped from the state if the user has said so for this
+ * node, and is told to be left behind (`what`); else the error says how that is said.
+ */
+export async function deleteOrDrop(
+    run: Run,
+    state: Pick<OnNode, "owner" | "node">,
+    what: string,
+    deed: () => Promise<void>,
+): Promise<void> {
+    try {
+        await deed();
+    } catch (error) {
+        if (!(error instanceof ContainerdError) || !(await isSilent(run, state.node, error))) throw error;
+        if (!run.mayDeleteUnreachable(state.node)) throw wayOut(error, state.node);
+        drop(run, state, what, error.reason);
+    }
+}
+
+/**
+ * The state as it was, with a warning, when a look at it failed because its node does not answer: that says nothing about what
+ * the node holds. Throws the error where the node does answer.
+ */
+export async function keptAsKnown<S extends Pick<OnNode, "owner" | "node">>(
+    run: Run,
+    state: S,
+    error: unknown,
+): Promise<S> {
+    if (!(error instanceof ContainerdError) || !(await isSilent(run, state.node, error))) throw error;
+    run.report.warn(state.owner, `kept as last known, because ${error.message}`);
+    return state;
+}
+
+/** How it may show that a node does not answer: also by settings of the way there, or by a name that is none any more. */
+const SILENT: readonly ErrorCode[] = ["Unreachable", "Timeout", "Unauthorized", "Unsupported", "Invalid", "NotFound"];
+
+/** Whether something failed because its node does not answer. It is asked once more: a process that hangs is no dead node. */
+async function isSilent(run: Run, node: string, error: ContainerdError): Promise<boolean> {
+    // Without a node it is a registry that does not let us in.
+    const maybe = SILENT.includes(error.code) && (error.code !== "Unauthorized" || error.node !== undefined);
+    return maybe && !(await run.answers(node));
 }
 
 function isLost(run: Run, { node, claim, lost }: OnNode): boolean {
@@ -103,10 +135,10 @@ function wayOf(news: object): object {
     return Object.fromEntries([...WAY].map((name) => [name, (news as Record<string, unknown>)[name]]));
 }
 
-function drop(run: Run, kind: string, id: string, { owner, node }: OnNode, why: string): void {
+function drop(run: Run, { owner, node }: Pick<OnNode, "owner" | "node">, what: string, why: string): void {
     run.report.warn(
         owner,
-        `dropped from the state without being deleted, because ${why}. Left behind on node ${node}: ${kind} ${id.replace(/\/[^/]*$/, "")}; ` +
+        `dropped from the state without being deleted, because ${why}. Left behind on node ${node}: ${what}; ` +
             "should the machine come back, `pulumi-containerd doctor` lists what no stack owns",
     );
 }
@@ -116,7 +148,8 @@ function wayOut(error: ContainerdError, node: string): ContainerdError {
     return new ContainerdError(
         error.code,
         `${error.reason}. Nothing was deleted. If the node is gone for good: set \`deleteUnreachable\` for it in the stack config ` +
-            `(\`pulumi config set --path containerd:nodes.${node}.deleteUnreachable true\`), or for once ${DELETE_UNREACHABLE}=${node} in the environment`,
+            `(\`pulumi config set --path ${settingPath(node, "deleteUnreachable")} true\`, and give \`pulumi destroy\` the flag ` +
+            `--run-program, or it goes by the config of the last up), or for once ${DELETE_UNREACHABLE}=${node} in the environment`,
         { node: error.node ?? node, property: error.property, cause: error },
     );
 }

@@ -85,7 +85,7 @@ export const task: Lifecycle<TaskInputs, TaskState> = {
 
     diff(olds, news) {
         const { changed, replaces } = compare(policies, olds, news);
-        if (!changed.length && !asDesired(olds, news)) changed.push("status");
+        if (!asDesired(olds, news)) changed.push("status");
         // One container has one process; under another container the new one may stand beside the old.
         const deleteBeforeReplace = replaces.length > 0 && olds.container === news.container;
         return { changed, replaces, deleteBeforeReplace };

@@ -51,7 +51,7 @@ export interface NodeArgs {
     labels?: Dict<string>;
     /** What it has to give. `memory` in bytes or like `"8GiB"`. Default: the config's. */
     capacity?: { cpus?: Optional<number>; memory?: Size };
-    /** Declares that the machine is lost for good: what was on it is dropped from the state without asking it. */
+    /** Declares that the machine is lost for good: it is not asked any more, and deletes of what was on it only drop it from the state. */
     lost?: Optional<boolean>;
 }
 
@@ -162,8 +162,8 @@ export function onNode(node: string | Node): pulumi.ResourceTransform {
             const taken = here.map(([key, value]) => [
                 key,
                 pulumi
-                    .all([own, value as pulumi.Input<unknown>])
-                    .apply(([at, known]) => (at === name ? known : undefined)),
+                    .all([own, value as pulumi.Input<unknown>, (props as pulumi.Inputs)[key] as pulumi.Input<unknown>])
+                    .apply(([at, ours, theirs]) => (at === name ? ours : theirs)),
             ]);
             return { props: { ...(props as pulumi.Inputs), ...Object.fromEntries(taken) } as pulumi.Inputs, opts };
         }

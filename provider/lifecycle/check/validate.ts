@@ -34,6 +34,7 @@ const BROUGHT_ALONG: Record<string, string> = {
 const OURS = new Set([
     ...["owner", "uid", "revision", "retainOnDelete", "timeouts", "replaceOnChanges"],
     ...["imageFrom", "generation", "pinned", "digest"],
+    ...["claim", "nodeAddress", "facts"],
 ]);
 
 function unknownArgument(issue: v.BaseIssue<unknown>, property: string): Failure {

@@ -15,6 +15,16 @@ export function secretSet(node: string, key: "passphrase" | "password" | "privat
     return `pulumi config set --secret --path ${shellQuote(`containerd:credentials${step(node)}.${key}`)}`;
 }
 
+/**
+ * Path of a node's value in the stack's config, as a word of a shell.
+ *
+ * @example settingPath("edge-1", "deleteUnreachable") // containerd:nodes.edge-1.deleteUnreachable
+ */
+export function settingPath(node: string, key: string): string {
+    const path = `containerd:nodes${step(node)}.${key}`;
+    return /^[\w:.-]+$/.test(path) ? path : shellQuote(path);
+}
+
 /** A name with dots in it would be a path of its own. */
 function step(node: string): string {
     return /^[\w-]+$/.test(node) ? `.${node}` : `[${JSON.stringify(node)}]`;

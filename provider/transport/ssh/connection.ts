@@ -7,6 +7,7 @@ import type { Client, ClientChannel, ConnectConfig } from "ssh2";
 import { ContainerdError, type ErrorCode } from "../../errors";
 import { connectFailure, isRefusedLogin, openFailure, type SshFailure } from "./failures";
 import { hostKeyError } from "./host-key";
+import { keepKeys } from "./packet-keys";
 import type { SshTarget } from "./target";
 
 /** Milliseconds between attempts to connect, for what passes by itself: a busy sshd, a short cut. */
@@ -96,7 +97,11 @@ export class SshConnection {
                 settle(this.failure ?? this.error("Unreachable", `${what}: the SSH connection was closed`));
             const timer = setTimeout(late, timeout);
             client.once("close", lost);
+            let settled = false;
             const settle = (result: ClientChannel | ContainerdError) => {
+                // Nobody waits for a stream that opens later.
+                if (settled && !(result instanceof ContainerdError)) result.destroy();
+                settled = true;
                 clearTimeout(timer);
                 client.off("close", lost);
                 if (result instanceof ContainerdError) reject(result);
@@ -132,8 +137,9 @@ export class SshConnection {
         // Loaded when there is something to reach by SSH, not by each program.
         const [ssh2, { authAttempt }] = await Promise.all([import("ssh2"), import("./auth.js")]);
         const attempt = authAttempt(await target.authentication());
-        const tunnel = await this.via?.openTcp(target.host, target.port, target.connectTimeout);
+        const tunnel = this.via && (await this.#through(this.via));
         const client = new ssh2.Client();
+        client.on("handshake", () => keepKeys(client));
         // ssh2 may tell more than one error of one end; the first is the one that counts.
         client.on("error", () => undefined);
         let refused: ContainerdError | undefined;
@@ -163,6 +169,17 @@ export class SshConnection {
         }
         this.#watch(client);
         return client;
+    }
+
+    /** A stream to the machine from the one before it. Who fails there is said together with whose way it is. */
+    async #through(via: SshConnection): Promise<ClientChannel> {
+        const { host, port, connectTimeout } = this.target;
+        try {
+            return await via.openTcp(host, port, connectTimeout);
+        } catch (thrown) {
+            const { code, reason } = ContainerdError.from(thrown);
+            throw this.error(code, `on the way to it, node ${via.target.node}: ${reason}`, thrown);
+        }
     }
 
     /** When the connection ends, the next one who wants it makes another. */

@@ -63,7 +63,12 @@ export function connectFailure(
 const PROHIBITED = 1;
 const CONNECT_FAILED = 2;
 
-/** Whether sshd tried to connect a stream further, and nobody answered there. */
+/** What to do about an sshd that opens no streams. */
+export const FORWARDING_FORBIDDEN =
+    "the node's sshd forbids it: set `AllowStreamLocalForwarding yes` and `AllowTcpForwarding yes` (and no `DisableForwarding`) for this user in its " +
+    "sshd_config, and no `restrict` or `no-port-forwarding` in authorized_keys; or set `dial` for this node";
+
+/** Whether sshd tried to connect a stream further, and nobody answered there. It says the same of a unix socket that its settings forbid. */
 export function isConnectFailure(cause: unknown): boolean {
     return Number((cause as SshFailure | undefined)?.reason) === CONNECT_FAILED;
 }
@@ -72,11 +77,7 @@ export function isConnectFailure(cause: unknown): boolean {
 export function openFailure(what: string, cause: SshFailure, { node }: SshTarget): ContainerdError {
     const error = (code: ErrorCode, reason: string) => new ContainerdError(code, `${what}: ${reason}`, { node, cause });
     if (Number(cause.reason) === PROHIBITED || /administratively prohibited/i.test(cause.message)) {
-        return error(
-            "Unsupported",
-            "the node's sshd forbids it: set `AllowStreamLocalForwarding yes` and `AllowTcpForwarding yes` (and no `DisableForwarding`) for this user in its " +
-                "sshd_config, and no `restrict` or `no-port-forwarding` in authorized_keys; or set `dial` for this node",
-        );
+        return error("Unsupported", FORWARDING_FORBIDDEN);
     }
     return error("Unreachable", cause.message);
 }

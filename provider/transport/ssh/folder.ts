@@ -8,6 +8,7 @@ import path from "node:path";
 import { ContainerdError } from "../../errors";
 
 const PREFIX = "pulumi-containerd-";
+const ENDINGS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 let folder: string | undefined;
 let made = 0;
@@ -19,6 +20,7 @@ export function tunnelSocketPath(): string {
     if (folder === undefined) {
         folder = makeFolder(tmpdir());
         process.once("exit", removeTunnelFolder);
+        for (const signal of ENDINGS) process.on(signal, onSignal);
     }
     return path.join(folder, `${made++}.sock`);
 }
@@ -28,6 +30,14 @@ export function removeTunnelFolder(): void {
     if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
     folder = undefined;
     process.off("exit", removeTunnelFolder);
+    for (const signal of ENDINGS) process.off(signal, onSignal);
+}
+
+/** A signal ends a process without its "exit": and that is how the engine ends a provider when all is done (SIGINT). */
+function onSignal(signal: NodeJS.Signals): void {
+    removeTunnelFolder();
+    // As without us. Where others listen too, it is theirs to say what it means.
+    if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);
 }
 
 function makeFolder(base: string): string {

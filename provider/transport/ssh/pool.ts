@@ -1,4 +1,5 @@
 /** The SSH connections of one run: one a machine, whoever goes there or through it. */
+import { ContainerdError } from "../../errors";
 import type { Transport } from "../transport";
 import { SshConnection } from "./connection";
 import { type ConnectionSettings, DEFAULT_SOCKET } from "./settings";
@@ -29,7 +30,7 @@ export class SshPool {
     /** The way to a node. Connects at the first use. Throws `Invalid`, `Unsupported` for what its settings say. */
     transport(node: string, settings: ConnectionSettings): Transport {
         const { socket = DEFAULT_SOCKET, dial } = settings;
-        const targets = resolveTargets(node, settings, this.files, this.lookup);
+        const targets = this.#resolve(node, settings);
         const shared = this.#share(targets);
         // A dial command takes the one session that sshd's MaxSessions may allow on a connection.
         const commands =
@@ -39,6 +40,15 @@ export class SshPool {
             await this.#release(shared);
         };
         return new SshTransport(shared.connection, { socket, dial }, release, commands);
+    }
+
+    #resolve(node: string, settings: ConnectionSettings): SshTarget[] {
+        try {
+            return resolveTargets(node, settings, this.files, this.lookup);
+        } catch (thrown) {
+            // What ssh_config says wrongly is of no node by itself.
+            throw ContainerdError.from(thrown, { node });
+        }
     }
 
     #share(targets: readonly SshTarget[]): Shared {

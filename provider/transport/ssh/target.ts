@@ -2,6 +2,7 @@
  * What is needed to log in at one machine, once all settings are looked up: the node's own first, then ssh_config, then
  * OpenSSH's defaults.
  */
+import { createHash } from "node:crypto";
 import { ContainerdError } from "../../errors";
 import type { Authentication } from "./auth";
 import { type HostKeyPolicy, hostKeyPolicy } from "./host-key";
@@ -87,6 +88,13 @@ function targetOf(
             const given = { identityFile, privateKey, passphrase, password, agent, certificate };
             return prepareAuth(given, host, files, node);
         },
-        key: JSON.stringify([node, host.user, host.hostname, host.port, pinned]),
+        key: JSON.stringify([node, host.user, host.hostname, host.port, pinned, credentialsOf(credentials)]),
     };
+}
+
+/** A hash, so that no secret stands where it is not used. */
+function credentialsOf(settings: Partial<ConnectionSettings>): string {
+    const { identityFile, privateKey, passphrase, password, agent, certificate } = settings;
+    const all = JSON.stringify([identityFile, privateKey, passphrase, password, agent, certificate]);
+    return createHash("sha256").update(all).digest("hex");
 }

@@ -4,16 +4,18 @@
  */
 import { createServer, type Server, type Socket } from "node:net";
 import { pipeline } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import pLimit from "p-limit";
 import type { ClientChannel } from "ssh2";
-import { ContainerdError } from "../../errors";
+import { ContainerdError, type ErrorCode } from "../../errors";
 import { shellQuote } from "../../node/shell";
 import type { Said, ScriptOptions, Transport } from "../transport";
 import type { SshConnection } from "./connection";
-import { isConnectFailure } from "./failures";
+import { FORWARDING_FORBIDDEN, isConnectFailure } from "./failures";
 import { tunnelSocketPath } from "./folder";
 
 const SCRIPT_TIMEOUT = 30_000;
+const PROBE_TIMEOUT = 10_000;
 
 /** How containerd's socket is reached on the machine. */
 export interface Reach {
@@ -36,6 +38,7 @@ export class SshTransport implements Transport {
     #server: Promise<{ server: Server; address: string }> | undefined;
     #failure: ContainerdError | undefined;
     #closed = false;
+    #probing: Promise<void> | undefined;
     /** One session at a time: sshd's MaxSessions may be 1. */
     readonly #sessions = pLimit(1);
 
@@ -60,8 +63,28 @@ export class SshTransport implements Transport {
         return address;
     }
 
-    async probe(): Promise<void> {
-        (await this.#open()).destroy();
+    /** One at a time, whoever asks: each is a stream, and a `dial` a session. */
+    probe(): Promise<void> {
+        this.#probing ??= this.#probe().finally(() => (this.#probing = undefined));
+        return this.#probing;
+    }
+
+    async #probe(): Promise<void> {
+        const channel = await this.#open();
+        // That a command has begun says nothing about the socket: containerd speaks first, or the command ends.
+        if (this.reach.dial !== undefined) await this.#firstWord(channel);
+        channel.destroy();
+    }
+
+    #firstWord(channel: ClientChannel): Promise<void> {
+        return new Promise((resolve, reject) => {
+            const silent = new ContainerdError("Unreachable", "nothing was heard through the command of `dial`", {
+                node: this.node,
+            });
+            const timer = setTimeout(() => reject(silent), PROBE_TIMEOUT);
+            channel.once("data", () => (clearTimeout(timer), resolve()));
+            channel.once("close", () => (clearTimeout(timer), reject(this.#failure ?? silent)));
+        });
     }
 
     dial(host: string, port: number, timeout: number): Promise<ClientChannel> {
@@ -106,7 +129,9 @@ export class SshTransport implements Transport {
             this.#failure = undefined;
             const done = () => undefined;
             pipeline(socket, channel, done);
-            pipeline(channel, socket, done);
+            // The end of a command's output comes before its exit status, which says why: whoever is waiting shall hear that.
+            if (this.reach.dial === undefined) pipeline(channel, socket, done);
+            else pipeline(channel, untilClosed(channel), socket, done);
         } catch (thrown) {
             this.#failure = ContainerdError.from(thrown, { node: this.node });
             socket.destroy();
@@ -137,14 +162,18 @@ export class SshTransport implements Transport {
         return channel;
     }
 
-    /** sshd says no more than "Connection failed": the node's shell knows more. */
+    /**
+     * sshd says no more than "Connection failed", also where its settings forbid it: the node's shell knows more. Flags of
+     * `00010000` in /proc/net/unix: somebody listens.
+     */
     async #explained(error: ContainerdError): Promise<ContainerdError> {
         if (!isConnectFailure(error.cause)) return error;
         const script =
-            'if [ -S "$1" ]; then [ -w "$1" ] && echo refused || echo denied; elif [ -e "$1" ]; then echo other; elif [ "$(id -u)" = 0 ] || ls -d "${1%/*}/." >/dev/null 2>&1; then echo absent; else echo hidden; fi';
+            'if [ -S "$1" ]; then [ -w "$1" ] || { echo denied; exit; }; grep -q " 00010000 .* $(readlink -f "$1")$" /proc/net/unix 2>/dev/null && echo forbidden || echo refused; elif [ -e "$1" ]; then echo other; elif [ "$(id -u)" = 0 ] || ls -d "${1%/*}/." >/dev/null 2>&1; then echo absent; else echo hidden; fi';
         const said = await this.run(script, [this.socket], { timeout: 5_000 }).catch(() => undefined);
         const user = this.connection.target.user;
-        const reasons: Record<string, [code: "Unreachable" | "Unauthorized", reason: string]> = {
+        const reasons: Record<string, [code: ErrorCode, reason: string]> = {
+            forbidden: ["Unsupported", `containerd's socket ${this.socket}: ${FORWARDING_FORBIDDEN}`],
             refused: ["Unreachable", `nobody listens on containerd's socket ${this.socket}: is containerd running?`],
             denied: [
                 "Unauthorized",
@@ -196,4 +225,16 @@ export class SshTransport implements Transport {
             channel.end(input ?? "");
         });
     }
+}
+
+/** A command may end its output and go on: it is not waited for longer than this (milliseconds). */
+const STATUS_TIMEOUT = 1_000;
+
+/** Gives on what a command writes, and ends when the command has: then its exit status is known. */
+function untilClosed(channel: ClientChannel): (source: AsyncIterable<Buffer>) => AsyncIterable<Buffer> {
+    const closed = new Promise((resolve) => channel.once("close", resolve));
+    return async function* (source) {
+        yield* source;
+        await Promise.race([closed, sleep(STATUS_TIMEOUT, undefined, { ref: false })]);
+    };
 }
