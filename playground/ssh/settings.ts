@@ -48,6 +48,8 @@ const DEFAULTS: SshdOptions = {
     HostKey: "/etc/ssh/playground_host_ed25519_key",
     // Root's files in /root are this machine's.
     AuthorizedKeysFile: "/etc/ssh/authorized_keys.d/%u",
+    // What root's shell reads at a login is this machine's too: a worker that is killed meanwhile would leave its locks there.
+    SetEnv: "HOME=/var/lib",
     PidFile: "/run/sshd.pid",
     PermitRootLogin: "prohibit-password",
     KbdInteractiveAuthentication: "no",

@@ -1,7 +1,7 @@
 /**
  * The benchmarks: `npm run bench`. Prints a table; its figures are ratios to a peer that was measured in the same run, by turns.
  *
- *     npm run bench -- --only start         one row, or several: load, start, pull, layer, ssh, floor
+ *     npm run bench -- --only start         one row, or several: load, start, pull, layer, ssh, fleet, plan, floor
  *     BENCH_RUNS=2 npm run bench ...       a quick look
  *     npm run bench -- --json FILE          the result as JSON
  *     npm run bench -- --write              docs/performance.json, .svg, and the table in docs/performance.md
@@ -18,10 +18,12 @@ import { repository, type ContainerdVersion } from "../../playground/environment
 import { startRegistry, type Registry } from "../../playground/registry";
 import { startWorker, type Worker } from "../../playground/worker";
 import { svg } from "./chart";
+import { fleet } from "./fleet";
 import { thousand } from "./floor";
 import { layer } from "./layer";
 import { loading } from "./load";
 import type { Line } from "./measure";
+import { planning } from "./plan";
 import { pulling } from "./pull";
 import { markdown, textTable, type BenchResult } from "./report";
 import { tunnels } from "./ssh";
@@ -75,6 +77,8 @@ const ROWS: Record<string, (bench: Bench) => Promise<Line[]>> = {
     pull: (bench) => onEach(bench, (worker) => pulling(worker, bench.registry)),
     layer: (bench) => on(bench, "1.6", (worker) => layer(worker)),
     ssh: () => onCluster(["1.6"], ([worker]) => tunnels(worker!)),
+    fleet: ({ registry }) => onCluster(["1.6", "2", "2"], (workers) => fleet(workers, registry), [registry.port]),
+    plan: ({ registry }) => planning(registry),
     floor: (bench) => on(bench, "1.6", (worker) => thousand(worker, bench.registry)),
 };
 

@@ -52,7 +52,14 @@ interface Clients {
 
 /** The transport that the provider makes for the worker: a new SSH connection. */
 function sshTransport(worker: Worker): Transport {
-    return new SshPool(localSshFiles(), () => undefined).transport(worker.hostname, worker.ssh);
+    const { host, port, user, identityFile, hostKey } = worker.ssh;
+    return new SshPool(localSshFiles(), () => undefined).transport(worker.hostname, {
+        host,
+        port,
+        user,
+        identityFile,
+        hostKey,
+    });
 }
 
 async function calls({ ours, peer, direct }: Clients): Promise<Line[]> {

@@ -1,6 +1,7 @@
 /** The processes of one run of the engine: which of them is the provider, and whether it is gone. */
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Worker } from "../../playground/worker";
 
 /** What runs the provider's own JavaScript, as the SDK starts it. */
 const PROVIDER = /dynamic-provider/;
@@ -57,5 +58,24 @@ export function signalContainerd(config: string, signal: "SIGSTOP" | "SIGCONT"):
         if (!command.includes(`${config} `)) continue;
         const isContainerd = /^\S*containerd --config/.test(command);
         if (isContainerd || signal === "SIGCONT") process.kill(Number(entry), signal);
+    }
+}
+
+/** Of a machine's processes those of sshd: the one that listens, and those that serve connections. */
+const SIGNAL_SSHD = `
+for folder in /proc/[0-9]*; do
+    [ "$(cat "$folder/comm" 2>/dev/null)" != sshd ] || kill -s "$1" "\${folder#/proc/}"
+done`;
+
+/** Stops or continues all of a worker's sshd, and what started it, see {@link signalContainerd}. */
+export async function signalSshd(worker: Worker, signal: "STOP" | "CONT"): Promise<void> {
+    await worker.run(SIGNAL_SSHD, signal);
+    if (signal === "STOP") return;
+    const [, [, init = ""]] = worker.enter("true", []);
+    for (const entry of readdirSync("/proc")) {
+        const command = /^\d+$/.test(entry) ? (look(Number(entry))?.command ?? "") : "";
+        if (command.startsWith(`nsenter --target ${init} `) && command.includes("sshd -D")) {
+            process.kill(Number(entry), "SIGCONT");
+        }
     }
 }
