@@ -15,8 +15,8 @@ import { OpenSsh } from "./open-ssh";
 
 const LIMITS = { call: 1.25, bulk: 1, first: 1.5 };
 /** Rounds of short calls, and how many are in each, one after the other. */
-const CALL_ROUNDS = runs(12);
-const CALLS = 250;
+const CALL_ROUNDS = runs(9);
+const CALLS = 1000;
 const BULK_ROUNDS = runs(9);
 const FIRST_ROUNDS = runs(15);
 const BYTES = 200_000_000;

@@ -302,6 +302,7 @@ describe("playground: cluster", function () {
             user: "root",
             identityFile: one.ssh.identityFile,
             hostKey: one.ssh.hostKey,
+            publicAddress: one.ip,
         });
     });
 });

@@ -148,6 +148,8 @@ export class SshTransport implements Transport {
             }
         }
         const channel = await this.connection.openCommand(dial);
+        // Two pipelines and this listen to it, which is more than Node takes for a leak.
+        channel.setMaxListeners(0);
         let said = "";
         channel.stderr.on("data", (chunk: Buffer) => {
             said = (said + chunk.toString()).slice(-1_000);
