@@ -269,6 +269,16 @@ describe("ssh_config", () => {
             );
         });
 
+        it("with %h in it, which never comes back to a name, is an error", () => {
+            for (const jump of ["x%h", "%h%h", "gw.%h"]) {
+                const all = config(`Host *\nProxyJump ${jump}`);
+                assert.throws(
+                    () => resolveJumps(resolveSshHost("x", all), all),
+                    refuses("Invalid", /ProxyJump of me@x:22 goes over more than 16 machines/),
+                );
+            }
+        });
+
         it("in a circle is an error", () => {
             assert.throws(
                 () => resolveJumps(resolveSshHost("x", files), files),

@@ -127,6 +127,26 @@ describe("known_hosts", () => {
         assert.equal(message.includes("/dev/null"), false);
     });
 
+    it("of a Node with a `connection`: says that it is pinned there, for the config would not be asked", () => {
+        for (const verdict of [policy("").verify(ours), policy(`@cert-authority * ${text(theirs)}`).verify(ours)]) {
+            const message = hostKeyError(verdict, "vm", "connection")?.message ?? "";
+            assert.ok(
+                message.includes(`\`hostKey: "${fingerprint(ours)}"\` in the \`connection\` of the Node vm`),
+                message,
+            );
+            assert.doesNotMatch(message, /pulumi config/);
+        }
+        const pinned = hostKeyPolicy(
+            { hostname: "h", port: 22, hostKeyAlias: undefined, userKnownHostsFiles: [], globalKnownHostsFiles: [] },
+            { read: () => undefined },
+            fingerprint(theirs),
+        ).verify(ours);
+        assert.match(
+            hostKeyError(pinned, "vm", "connection")?.message ?? "",
+            /pinned is SHA256:\S+ \(connection\.hostKey\)/,
+        );
+    });
+
     it("quotes what goes into a shell", () => {
         const verdict: HostKeyVerdict = {
             kind: "unknown",

@@ -1,5 +1,6 @@
 /** Which machines are logged in at on the way to a node, and which nodes share a connection. Nothing is connected to. */
 import assert from "node:assert/strict";
+import { ContainerdError } from "../../provider/errors";
 import { SshPool } from "../../provider/transport/ssh/pool";
 import type { ConnectionSettings } from "../../provider/transport/ssh/settings";
 import { resolveTargets } from "../../provider/transport/ssh/target";
@@ -20,6 +21,22 @@ function way(
         (target) => `${target.node} = ${target.user}@${target.host}:${target.port}`,
     );
 }
+
+describe("what is wrong with a node's key", () => {
+    for (const [origin, property] of [
+        ["config", "config containerd:nodes.a.identityFile"],
+        ["connection", "connection.identityFile"],
+    ] as const) {
+        it(`is said under the name that it has in the ${origin}`, async () => {
+            const settings = { host: "x", identityFile: "/nowhere" };
+            const [target] = resolveTargets("a", settings, sshFiles(), () => undefined, origin);
+            await assert.rejects(
+                async () => target?.authentication(),
+                (error: Error) => error instanceof ContainerdError && error.property === property,
+            );
+        });
+    }
+});
 
 describe("ssh: the machines on the way to a node", () => {
     it("is the node alone, as the user who runs this, on port 22", () => {

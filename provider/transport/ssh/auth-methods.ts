@@ -1,7 +1,7 @@
 /** The ways to log in at a machine, from the stack's config and ssh_config: keys, an agent's keys, a password. */
 import type { AnyAuthMethod, AuthenticationType, KeyboardInteractiveAuthMethod, ParsedKey } from "ssh2";
 import { ContainerdError } from "../../errors";
-import { secretSet } from "./advice";
+import { type Origin, passphraseOf, settingName } from "./advice";
 import { agentKeys, ChosenKeys } from "./agent";
 import { readIdentity, readPublicKey } from "./identity";
 import { fingerprint } from "./known-hosts";
@@ -44,7 +44,7 @@ export class AuthMethods {
     #agent: Promise<ParsedKey[]> | undefined;
 
     constructor(
-        readonly node: string,
+        readonly of: { node: string; origin: Origin },
         readonly settings: AuthSettings,
         readonly host: SshHost,
         readonly files: SshFiles,
@@ -55,12 +55,12 @@ export class AuthMethods {
         if (settings.certificate !== undefined) throw this.#noCertificate(settings.certificate);
         for (const path of host.certificateFiles) this.#passOver(path);
         if (settings.privateKey !== undefined) {
-            const property = `config containerd:credentials.${this.node}.privateKey`;
+            const property = this.#name("privateKey");
             await this.#said(property, () => this.#key(settings.privateKey!, "the key", undefined));
         }
         const said = settings.identityFile;
         const own = said === undefined ? undefined : typeof said === "string" ? [said] : said;
-        const property = `config containerd:nodes.${this.node}.identityFile`;
+        const property = this.#name("identityFile");
         for (const path of own ?? []) await this.#said(property, () => this.#file(path, true));
         const keyGiven = own !== undefined || settings.privateKey !== undefined;
         if (!keyGiven) {
@@ -74,12 +74,16 @@ export class AuthMethods {
         this.#password();
     }
 
-    /** What the stack's config says has to work. */
+    #name(setting: "privateKey" | "identityFile" | "agent" | "certificate"): string {
+        return settingName(this.of.node, setting, this.of.origin);
+    }
+
+    /** What the stack's config, or the Node, says has to work. */
     async #said(property: string, add: () => Promise<void>): Promise<void> {
         try {
             await add();
         } catch (thrown) {
-            throw ContainerdError.from(thrown, { node: this.node, property });
+            throw ContainerdError.from(thrown, { node: this.of.node, property });
         }
     }
 
@@ -125,7 +129,7 @@ export class AuthMethods {
         throw new ContainerdError(
             "Unauthorized",
             `${what} is locked by a passphrase, and none is given: ` +
-                `${secretSet(this.node, "passphrase")} (in secret config containerd:credentials), or put the key into an agent (ssh-add)`,
+                `${passphraseOf(this.of.node, this.of.origin)}, or put the key into an agent (ssh-add)`,
         );
     }
 
@@ -152,10 +156,10 @@ export class AuthMethods {
         const source = this.#source();
         if (source === undefined) {
             // Only a wanted agent that is not there is worth a word.
-            if (said) await this.#said(`config containerd:nodes.${this.node}.agent`, () => this.#offer(this.#wanted()));
+            if (said) await this.#said(this.#name("agent"), () => this.#offer(this.#wanted()));
             return;
         }
-        if (said) return this.#said(`config containerd:nodes.${this.node}.agent`, () => this.#offer(source));
+        if (said) return this.#said(this.#name("agent"), () => this.#offer(source));
         if (othersGiven && source.from === "SSH_AUTH_SOCK") return;
         await this.#tried(() => this.#offer(source));
     }
@@ -226,7 +230,7 @@ export class AuthMethods {
             "Unsupported",
             `the certificate ${path} cannot be used: ssh2 does not log in by OpenSSH certificates. Let the node's sshd take the key ` +
                 "itself (authorized_keys)",
-            { node: this.node, property: `config containerd:nodes.${this.node}.certificate` },
+            { node: this.of.node, property: this.#name("certificate") },
         );
     }
 }

@@ -1,6 +1,7 @@
 /** How to log in at a machine: the methods in order, and one attempt with them, as ssh2's `authHandler` wants it. */
 import type { AuthenticationType, AuthHandlerMiddleware } from "ssh2";
 import { ContainerdError } from "../../errors";
+import type { Origin } from "./advice";
 import { type AuthMethod, AuthMethods, type AuthSettings } from "./auth-methods";
 import type { SshHost } from "./ssh-config";
 import type { SshFiles } from "./ssh-files";
@@ -25,15 +26,17 @@ export interface Authentication {
  * Where the stack's config names a key or a password, the agent of SSH_AUTH_SOCK and the usual files are not tried: a server
  * counts refused keys, and six of an agent's would be the end before the password's turn.
  *
- * @param node the node's name in the stack's config, for messages.
+ * @param node the node's name, for messages.
+ * @param origin where `settings` stand, for messages.
  */
 export async function prepareAuth(
     settings: AuthSettings,
     host: SshHost,
     files: SshFiles,
     node = host.name,
+    origin: Origin = "config",
 ): Promise<Authentication> {
-    const found = new AuthMethods(node, settings, host, files);
+    const found = new AuthMethods({ node, origin }, settings, host, files);
     await found.collect();
     const { methods, problems } = found;
     if (methods.length === 0 && problems.length > 0) {
@@ -76,7 +79,9 @@ export function authAttempt({ user, methods, problems }: Authentication): AuthAt
                 `the login as ${user} was refused; tried: ${tried.join(", ") || "nothing that the server takes"}` +
                     (accepted ? `; the server takes ${accepted.join(", ")}` : "") +
                     problems.map((problem) => `; ${problem}`).join("") +
-                    `. Is the public key in ~/.ssh/authorized_keys of ${user} there, and is ${user} the right user?`,
+                    (tried.every((label) => label === "none")
+                        ? ". No key was found here: set `identityFile`, `password` or `agent` for this node, or IdentityFile in ~/.ssh/config"
+                        : `. Is the public key in ~/.ssh/authorized_keys of ${user} there, and is ${user} the right user?`),
                 { node },
             ),
     };

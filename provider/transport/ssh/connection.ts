@@ -152,7 +152,7 @@ export class SshConnection {
             authHandler: attempt.handler,
             algorithms: { serverHostKey: target.hostKey.algorithms },
             hostVerifier: (key: Buffer) => {
-                refused = hostKeyError(target.hostKey.verify(key), target.node);
+                refused = hostKeyError(target.hostKey.verify(key), target.node, target.origin);
                 return refused === undefined;
             },
         };

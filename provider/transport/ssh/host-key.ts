@@ -2,10 +2,11 @@
  * Whether the key that a host presents is the host's: by known_hosts, or by a key pinned in the stack's config. Never accepted
  * blindly. Pure but for the files that it is given.
  */
+import path from "node:path";
 import type { ServerHostKeyAlgorithm } from "ssh2";
 import { ContainerdError } from "../../errors";
 import { shellQuote } from "../../node/shell";
-import { configSet } from "./advice";
+import { type Origin, pinning } from "./advice";
 import { findKnownHost, fingerprint, keyType, knownHostName, type KnownHostLine } from "./known-hosts";
 import { parsePinnedKey, type PinnedKey } from "./pinned-key";
 import type { SshHost } from "./ssh-config";
@@ -115,8 +116,16 @@ function compareKnown(
     return { kind: "unknown", name, presented, line: `${name} ${keyType(key)} ${key.toString("base64")}`, file };
 }
 
-/** Why a host is not believed, as `Unauthorized` or `Unsupported`; `undefined` when it is. `node` is its name in the stack's config. */
-export function hostKeyError(verdict: HostKeyVerdict, node: string): ContainerdError | undefined {
+/**
+ * Why a host is not believed, as `Unauthorized` or `Unsupported`; `undefined` when it is.
+ *
+ * @param origin where a key of it is pinned. Default: in the stack's config.
+ */
+export function hostKeyError(
+    verdict: HostKeyVerdict,
+    node: string,
+    origin: Origin = "config",
+): ContainerdError | undefined {
     if (verdict.kind === "ok") return undefined;
     const { name, presented } = verdict;
     const error = (reason: string) => new ContainerdError("Unauthorized", reason, { node });
@@ -129,8 +138,8 @@ export function hostKeyError(verdict: HostKeyVerdict, node: string): ContainerdE
                     `what the node itself says (on its console: \`for f in /etc/ssh/ssh_host_*_key.pub; do ssh-keygen -lf $f; done\`). ` +
                     (file === undefined
                         ? "If it is the same, pin it: "
-                        : `If it is the same, add this line to ${file}:\n${line}\nby\necho ${shellQuote(line)} >> ${shellQuote(file)}\nor pin it: `) +
-                    configSet(node, "hostKey", presented),
+                        : `If it is the same, add this line to ${file}:\n${line}\nby\n${adding(line, file)}\nor pin it: `) +
+                    pinning(node, presented, origin),
             );
         }
         case "changed": {
@@ -149,7 +158,7 @@ export function hostKeyError(verdict: HostKeyVerdict, node: string): ContainerdE
             return error(
                 `THE HOST KEY OF ${name} IS NOT THE PINNED ONE, and the connection was refused. Someone may be standing in between and posing ` +
                     `as this machine; or it was installed anew; or another of its keys was pinned. It presents ${presented}, pinned ` +
-                    `is ${verdict.pinned} (containerd:nodes.${node}.hostKey). Pin another only after the node's console shows it`,
+                    `is ${verdict.pinned} (${origin === "config" ? `containerd:nodes.${node}` : "connection"}.hostKey). Pin another only after the node's console shows it`,
             );
         case "revoked": {
             const { known } = verdict;
@@ -164,9 +173,14 @@ export function hostKeyError(verdict: HostKeyVerdict, node: string): ContainerdE
                 "Unsupported",
                 `${name} is known only by a certificate authority (@cert-authority, ${known.file}:${known.line}), and host certificates cannot ` +
                     `be checked here. It presents the key ${presented}: compare it on the node's console, then pin it: ` +
-                    configSet(node, "hostKey", presented),
+                    pinning(node, presented, origin),
                 { node },
             );
         }
     }
+}
+
+/** The command that adds a line to known_hosts, also where there is no ~/.ssh yet. */
+function adding(line: string, file: string): string {
+    return `mkdir -p -m 700 ${shellQuote(path.dirname(file))} && echo ${shellQuote(line)} >> ${shellQuote(file)}`;
 }

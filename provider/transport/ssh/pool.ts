@@ -1,6 +1,7 @@
 /** The SSH connections of one run: one a machine, whoever goes there or through it. */
 import { ContainerdError } from "../../errors";
 import type { Transport } from "../transport";
+import type { Origin } from "./advice";
 import { SshConnection } from "./connection";
 import { type ConnectionSettings, DEFAULT_SOCKET } from "./settings";
 import type { SshFiles } from "./ssh-files";
@@ -27,10 +28,14 @@ export class SshPool {
         private readonly lookup: Lookup,
     ) {}
 
-    /** The way to a node. Connects at the first use. Throws `Invalid`, `Unsupported` for what its settings say. */
-    transport(node: string, settings: ConnectionSettings): Transport {
+    /**
+     * The way to a node. Connects at the first use. Throws `Invalid`, `Unsupported` for what its settings say.
+     *
+     * @param origin where the settings stand, for messages.
+     */
+    transport(node: string, settings: ConnectionSettings, origin: Origin = "config"): Transport {
         const { socket = DEFAULT_SOCKET, dial } = settings;
-        const targets = this.#resolve(node, settings);
+        const targets = this.#resolve(node, settings, origin);
         const shared = this.#share(targets);
         // A dial command takes the one session that sshd's MaxSessions may allow on a connection.
         const commands =
@@ -42,9 +47,9 @@ export class SshPool {
         return new SshTransport(shared.connection, { socket, dial }, release, commands);
     }
 
-    #resolve(node: string, settings: ConnectionSettings): SshTarget[] {
+    #resolve(node: string, settings: ConnectionSettings, origin: Origin): SshTarget[] {
         try {
-            return resolveTargets(node, settings, this.files, this.lookup);
+            return resolveTargets(node, settings, this.files, this.lookup, origin);
         } catch (thrown) {
             // What ssh_config says wrongly is of no node by itself.
             throw ContainerdError.from(thrown, { node });

@@ -133,6 +133,10 @@ export function resolveSshHost(name: string, files: SshFiles, given: GivenHost =
     };
 }
 
+const MOST_JUMPS = 16;
+/** DNS's limit. */
+const LONGEST_HOST_NAME = 255;
+
 /**
  * The machines on the way to a host, the first one to connect to first, each looked up in ssh_config. The first of a host's
  * ProxyJump is reached by its own ProxyJump, the others through the one before, as ssh does it. Throws `Invalid` for a circle.
@@ -141,6 +145,13 @@ export function resolveJumps(host: SshHost, files: SshFiles, passed: readonly st
     const key = `${host.user}@${host.hostname}:${host.port}`;
     if (passed.includes(key)) {
         throw new ContainerdError("Invalid", `ProxyJump goes in a circle: ${[...passed, key].join(" → ")}`);
+    }
+    // With %h in it each hop has a new name, and one goes on for ever.
+    if (passed.length > MOST_JUMPS || (passed.length > 0 && host.hostname.length > LONGEST_HOST_NAME)) {
+        throw new ContainerdError(
+            "Invalid",
+            `ProxyJump of ${passed[0] ?? key} goes over more than ${MOST_JUMPS} machines`,
+        );
     }
     return host.jumps.flatMap(({ host: name, user, port }, index) => {
         const jump = resolveSshHost(name, files, { user, port, ...(index > 0 && { jump: "none" }) });

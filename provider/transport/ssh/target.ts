@@ -4,6 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { ContainerdError } from "../../errors";
+import type { Origin } from "./advice";
 import type { Authentication } from "./auth";
 import { type HostKeyPolicy, hostKeyPolicy } from "./host-key";
 import type { ConnectionSettings } from "./settings";
@@ -18,6 +19,8 @@ const KEEPALIVE_INTERVAL = 15;
 export interface SshTarget {
     /** The node's name, or that of the machine on the way to it, for messages. */
     node: string;
+    /** Where it stands how it is reached. */
+    origin: Origin;
     host: string;
     port: number;
     user: string;
@@ -41,12 +44,15 @@ export type Lookup = (name: string) => ConnectionSettings | undefined;
 /**
  * The machines to log in at, in this order: those on the way, and the node itself. A machine on the way that is a node itself is
  * reached as that node is. Throws `Invalid`, `Unsupported`.
+ *
+ * @param origin where `settings` stand, for messages.
  */
 export function resolveTargets(
     node: string,
     settings: ConnectionSettings,
     files: SshFiles,
     lookup: Lookup,
+    origin: Origin = "config",
     from: readonly string[] = [],
 ): SshTarget[] {
     const { host, port, user, jump, hostKey } = settings;
@@ -57,16 +63,17 @@ export function resolveTargets(
     const found = resolveSshHost(host, files, { user, port, jump });
     const way = resolveJumps(found, files).flatMap((each) => {
         const known = lookup(each.name);
-        if (known) return resolveTargets(each.name, known, files, lookup, [...from, node]);
-        return [targetOf(each.name, each, {}, undefined, files)];
+        if (known) return resolveTargets(each.name, known, files, lookup, "config", [...from, node]);
+        return [targetOf(each.name, "config", each, {}, undefined, files)];
     });
-    const last = targetOf(node, found, settings, hostKey, files);
+    const last = targetOf(node, origin, found, settings, hostKey, files);
     // Machines of one name in two networks are two machines.
     return [...way, { ...last, key: [...way.slice(-1), last].map(({ key }) => key).join(" < ") }];
 }
 
 function targetOf(
     node: string,
+    origin: Origin,
     host: SshHost,
     credentials: Partial<ConnectionSettings>,
     pinned: string | undefined,
@@ -75,6 +82,7 @@ function targetOf(
     const { identityFile, privateKey, passphrase, password, agent, certificate } = credentials;
     return {
         node,
+        origin,
         host: host.hostname,
         port: host.port,
         user: host.user,
@@ -86,7 +94,7 @@ function targetOf(
         authentication: async () => {
             const { prepareAuth } = await import("./auth.js");
             const given = { identityFile, privateKey, passphrase, password, agent, certificate };
-            return prepareAuth(given, host, files, node);
+            return prepareAuth(given, host, files, node, origin);
         },
         key: JSON.stringify([node, host.user, host.hostname, host.port, pinned, credentialsOf(credentials)]),
     };
