@@ -3,14 +3,15 @@
  * the demo runs on.
  */
 import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import Table from "cli-table3";
 import { closest, distance } from "fastest-levenshtein";
 import { ContainerdError } from "../provider/errors";
+import { shellQuote } from "../provider/node/shell";
 import { environment, repository } from "./environment";
 import {
-    LOCAL,
     ensureStanding,
     ensureStandingCluster,
     files,
@@ -24,19 +25,17 @@ import type { Worker } from "./worker";
 const DEFAULT_WORKERS = 3;
 const MOST_WORKERS = 50;
 
-const USAGE = `usage: npm run playground -- COMMAND
+/** A file, because `start.mjs` shows it before anything is set up. */
+const USAGE = readFileSync(path.join(__dirname, "usage.txt"), "utf8");
 
-  up [--workers N]       start the worker \`${LOCAL}\` (reached by its socket), N workers edge-1, edge-2, ... (reached by SSH;
-                         default: as many as there are, or ${DEFAULT_WORKERS}) and a registry
-  status                 show them, and how they are reached
-  kill NODE              cut its power: all its processes end
-  boot NODE              switch it on again
-  cut NODE               pull its network cable out
-  heal NODE              put it back
-  exec NODE -- CMD...    run a command on it
-  ctr NODE ARGUMENT...   run ctr on it
-  down                   remove everything
-`;
+/** What is said of a command that did its work. */
+const DONE = {
+    kill: "is off: all its processes have ended; `boot` switches it on again",
+    boot: "is on, and containerd answers",
+    cut: "has its cable out: packets vanish; `heal` puts it back",
+    heal: "has its cable back",
+    upgrade: "runs containerd 2.x; its containers went on meanwhile",
+} as const;
 
 class UsageError extends Error {}
 
@@ -86,7 +85,7 @@ async function status(): Promise<string> {
     return [
         table.toString(),
         `registry: ${(await standingRegistry()) ?? "off"}`,
-        `to deploy to them: pulumi config set containerd:nodes "$(cat ${shown(files.nodes)})"`,
+        `to deploy to them, in your project: pulumi config set-all --json "$(cat ${shellQuote(files.config)})"`,
         "",
     ].join("\n");
 }
@@ -142,8 +141,14 @@ async function main([command, ...args]: string[]): Promise<string> {
         case "cut":
         case "heal": {
             const [worker] = await nodeOf(args);
-            await worker[command]();
-            return "";
+            // What has died on a machine that is on, its service manager would start.
+            await worker[command === "boot" ? "ensure" : command]();
+            return `${worker.hostname} ${DONE[command]}${command === "boot" && worker.isCut ? "; its cable is still out" : ""}\n`;
+        }
+        case "upgrade": {
+            const [worker] = await nodeOf(args);
+            await worker.upgrade("2");
+            return `${worker.hostname} ${DONE.upgrade}\n`;
         }
         case "exec":
             return execute(...(await nodeOf(args)));
@@ -152,6 +157,7 @@ async function main([command, ...args]: string[]): Promise<string> {
             return execute(worker, ["ctr", ...rest]);
         }
         case "help":
+        case "--help":
             return USAGE;
         default:
             throw new UsageError(command === undefined ? "which command?" : `no command ${command}`);

@@ -92,21 +92,21 @@ async function up(): Promise<void> {
         "containerd:nodes": { value: JSON.stringify(nodes), objectValue: nodes },
     };
     await quiet(["config", "set-all", ...configFlags, "--json", JSON.stringify(config)]);
-    await shown(["up", "--yes"]);
+    // The program's outputs are the nodes' own addresses, in a network that this machine is not in: the table says where to look.
+    await shown(["up", "--yes", "--suppress-outputs"]);
     const pages = JSON.parse(await quiet(["stack", "output", "--stack", STACK, "--json", "pages"])) as Page[];
     const table = new Table({
         head: ["node", "containerd", "container", "URL", "the page says"],
         style: { head: [], border: [], compact: true },
     });
     for (const { node, containerd, container } of pages) {
-        // A worker's own address is in a network that this machine is not in.
         const here = node === LOCAL ? port : await workers.get(node)?.forward(port);
         const url = `http://127.0.0.1:${here}/`;
         table.push([node, containerd, container, url, await titleOf(url)]);
     }
     process.stdout.write(`${table.toString()}\n`);
     say("`npm run playground` shows what else can be done with these machines: kill, boot, cut, heal, ctr, exec");
-    say("`npm run demo -- --down` removes all this");
+    say("`npm run demo -- --down` removes them, and the stack");
 }
 
 /** What the program says of a page. */
@@ -138,8 +138,8 @@ async function down(): Promise<void> {
         await shown(["destroy", "--yes"]);
     }
     await removeStanding();
-    say("everything is removed; what was built stays in the cache for the next time:");
-    say(environment().cache);
+    say("the demo's stack and machines are removed. What was built stays for the next time, in Go's own caches and in");
+    say(`${environment().cache}; and so do the Debian packages that were missing`);
 }
 
 (values.down ? down() : up()).catch((error: unknown) => {

@@ -14,7 +14,8 @@ export function engineEnvironment(backend: string, extra: NodeJS.ProcessEnv = {}
     return {
         ...Object.fromEntries(inherited),
         PATH: toolPath(),
-        PULUMI_BACKEND_URL: `file://${backend}`,
+        // Without a file of metadata beside each: an engine that is killed may leave one empty, and then none reads the stack any more.
+        PULUMI_BACKEND_URL: `file://${backend}?metadata=skip`,
         PULUMI_HOME: path.join(playgroundFolder, "pulumi-home"),
         PULUMI_CONFIG_PASSPHRASE: "playground",
         PULUMI_SKIP_UPDATE_CHECK: "true",

@@ -28,6 +28,8 @@ export interface Environment {
     busybox: string;
     /** The folder in which Debian's `openssh-server` is as it would be in `/`; `/` when it is installed. */
     sshd: string;
+    /** The folder in which Debian's `docker.io` is as it would be in `/`. Absent when only the demo was set up. */
+    docker?: string;
     /** Where built images are kept: outside the clone. */
     cache: string;
 }

@@ -4,6 +4,9 @@
  * (`.playground/environment.json`). Plain JavaScript without dependencies: it runs before `npm ci`, on Node 20.
  *
  *     node playground/setup.mjs            everything
+ *     node playground/setup.mjs services   and what calls the services of the larger examples, and the peer of benchmarks:
+ *                                          SIPp, Chromium, Docker
+ *     node playground/setup.mjs tests      and what virtual machines need, where it can be had (see `playground/vm`)
  *     node playground/setup.mjs node       npm's packages and Node only: enough for the unit tests
  *
  * What is built is kept below `$XDG_CACHE_HOME/pulumi-containerd` (`~/.cache/pulumi-containerd`) for all clones. It can be
@@ -16,7 +19,7 @@ import { pathToFileURL } from "node:url";
 import {
     containerdFromDebian,
     containerdFromGo,
-    installPackages,
+    dockerFromDebian,
     registryFromDebian,
     sshdFromDebian,
     staticBusybox,
@@ -24,8 +27,22 @@ import {
 import { engine } from "./setup/engine.mjs";
 import { withLock } from "./setup/lock.mjs";
 import { nodeAndPackages } from "./setup/node.mjs";
+import { installPackages } from "./setup/packages.mjs";
 import { cache, playground } from "./setup/paths.mjs";
-import { SetupError } from "./setup/run.mjs";
+import { say, SetupError } from "./setup/run.mjs";
+
+/** Parts with the services of the larger examples. */
+const WITH_SERVICES = ["services", "tests"];
+
+/** Where its packages cannot be had, there are no virtual machines, and their test says so (`whyNoMachine`). */
+async function installEmulator() {
+    try {
+        await installPackages("emulator");
+    } catch (error) {
+        if (!(error instanceof SetupError)) throw error;
+        say(`no virtual machines: ${error.message}`);
+    }
+}
 
 /** Adds to what is known of this clone's tools. */
 function remember(found) {
@@ -42,7 +59,8 @@ function remember(found) {
 }
 
 /**
- * Sets up. `part` is `node` or `all`.
+ * Sets up. `part` is `node`, `all`, `services`: with what calls the services of the larger examples, or `tests`: with virtual
+ * machines too.
  * @returns the environment for what runs next: its PATH begins with a Node that is new enough.
  */
 export async function setUp(part = "all") {
@@ -57,12 +75,15 @@ export async function setUp(part = "all") {
                 "the playground needs Linux and root: it makes namespaces and mounts (unit tests do not)",
             );
         }
-        await installPackages();
+        const services = WITH_SERVICES.includes(part);
+        await installPackages("playground", ...(services ? ["services"] : []));
+        if (part === "tests") await installEmulator();
         const debian = await containerdFromDebian();
         const registry = await registryFromDebian();
         const busybox = await staticBusybox();
         const sshd = await sshdFromDebian();
         const modern = await containerdFromGo();
+        if (services) remember({ docker: await dockerFromDebian() });
         remember({ containerd: { 1.6: debian, 2: modern }, registry, busybox, sshd, pulumi: await engine() });
         return environment;
     });

@@ -27,8 +27,8 @@ const MEMORY = path.join(playgroundFolder, "standing.json");
 export const files = {
     /** `ssh -F FILE edge-1`. */
     sshConfig: path.join(playgroundFolder, "ssh_config"),
-    /** JSON of the stack config `containerd:nodes`. */
-    nodes: path.join(playgroundFolder, "nodes.json"),
+    /** The stack config `containerd:nodes`, for `pulumi config set-all --json`: a text of JSON would be no map that can be changed. */
+    config: path.join(playgroundFolder, "config.json"),
 };
 
 /** What is remembered between commands. */
@@ -130,7 +130,8 @@ function versionOf(index: number): ContainerdVersion {
 async function writeNodes(): Promise<void> {
     const nodes = await standingNodes();
     const entries = Object.fromEntries([...nodes].map(([name, worker]) => [name, nodeEntry(worker)]));
-    await writeFile(files.nodes, `${JSON.stringify(entries, null, 2)}\n`);
+    const config = { "containerd:nodes": { value: JSON.stringify(entries), objectValue: entries } };
+    await writeFile(files.config, `${JSON.stringify(config, null, 2)}\n`);
     await writeFile(files.sshConfig, sshConfig([...nodes.values()].filter((worker) => worker.hasNetwork)));
 }
 

@@ -5,7 +5,7 @@
  */
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
 import { setUp } from "./setup.mjs";
@@ -15,7 +15,10 @@ import { must, say, SetupError } from "./setup/run.mjs";
 
 const [program, ...args] = process.argv.slice(2);
 /** Commands of the playground that change nothing that another command relies on. */
-const LOOKERS = ["exec", "ctr", "status", "help"];
+const LOOKERS = ["exec", "ctr", "status"];
+
+/** Arguments that ask for nothing but the playground's usage: it is shown in a fresh clone too. */
+const HELP = [[], ["help"], ["--help"], ["-h"]];
 
 /** Whether the built package is older than its sources. */
 function buildIsStale() {
@@ -46,7 +49,11 @@ async function main() {
         say("there is no playground in this clone: nothing to remove");
         return 0;
     }
-    const env = await setUp();
+    if (program === "cli.ts" && HELP.some((one) => one.join() === args.join())) {
+        process.stdout.write(readFileSync(new URL("usage.txt", import.meta.url), "utf8"));
+        return args.length === 0 ? 2 : 0;
+    }
+    const env = await setUp(program === "demo-sip.ts" ? "services" : "all");
     if (buildIsStale()) {
         say("building the package (about fifteen seconds)");
         await must("npm", ["run", "--silent", "build"], { cwd: repository, env });

@@ -22,10 +22,17 @@ import { setUp } from "../playground/setup.mjs";
 import { SetupError } from "../playground/setup/run.mjs";
 
 const repository = fileURLToPath(new URL("..", import.meta.url));
-/** In the order in which they run: what fails soonest first. */
-const SUITES = ["unit", "integration", "e2e", "faults"];
+/** Folders of tests, in the order in which they run: what fails soonest first. Those of a line share a queue. */
+const SUITES = [["unit"], ["integration"], ["e2e", "faults"]];
+/** Files of the last queue that take minutes, the longest first: they begin before all others, so that none is left alone at the end. */
+const LONG = [
+    ...["faults/tunnels", "faults/orphans", "faults/machines", "faults/vm", "e2e/bad-input", "e2e/pull", "e2e/sip"],
+    ...["e2e/node-resource", "e2e/options", "e2e/changes", "faults/frozen", "faults/nodes", "e2e/task", "e2e/volumes"],
+].map((name) => path.join("test", `${name}.test.ts`));
+/** What a machine is booted from that a test needs; made once, and kept for all clones. */
+const MACHINE_TEST = path.join("test", "faults", "vm.test.ts");
 /** What a file may take, in milliseconds, before it counts as hung; the whole kill matrices of `test:long` take longer. */
-const FILE_LIMIT = { sample: 10 * 60_000, long: 3 * 60 * 60_000 };
+const FILE_LIMIT = { sample: 15 * 60_000, long: 3 * 60 * 60_000 };
 const total = { passed: 0, failed: 0, skipped: 0 };
 const failures = [];
 const skips = [];
@@ -71,6 +78,27 @@ function filesOf(suite) {
         .sort();
 }
 
+/** The test files of a queue, in the order in which they begin. */
+function queueOf(suites) {
+    const files = suites.flatMap(filesOf);
+    const long = LONG.filter((file) => files.includes(file));
+    return [...long, ...files.filter((file) => !long.includes(file))];
+}
+
+/**
+ * Makes what virtual machines boot from, some minutes when it is not in the cache: beside the tests of the first suites, since a
+ * file that waited for it would count as hung. Says what it did when it is done.
+ */
+async function prepareMachine(env) {
+    const start = Date.now();
+    const { code, text } = await run("tsx", ["playground/vm/prepare.ts"], { env, collect: true });
+    process.stdout.write(`\n== virtual machine\n${text}`);
+    durations.push(["virtual machine", Date.now() - start]);
+    if (code === 0) return;
+    total.failed += 1;
+    failures.push({ file: "playground/vm/prepare.ts", title: `exited with status ${code}`, message: text });
+}
+
 /** Runs test files in one mocha and adds up what it reports. */
 async function mocha(files, env, limit) {
     const start = Date.now();
@@ -113,13 +141,13 @@ async function mocha(files, env, limit) {
     }
 }
 
-/** Runs files one mocha each, as many at a time as there are processors. */
+/** Runs files one mocha each, one more at a time than there are processors: a test also waits. */
 async function each(files, env, limit) {
     const queue = [...files];
     const worker = async () => {
         for (let file = queue.shift(); file; file = queue.shift()) await mocha([file], env, limit);
     };
-    await Promise.all(Array.from({ length: Math.max(1, Math.min(availableParallelism(), 4)) }, worker));
+    await Promise.all(Array.from({ length: Math.min(availableParallelism() + 1, 4) }, worker));
 }
 
 function summarize() {
@@ -139,7 +167,7 @@ function summarize() {
 
 async function main(what) {
     const unitOnly = what === "unit";
-    const environment = await setUp(unitOnly ? "node" : "all");
+    const environment = await setUp(unitOnly ? "node" : what === "bench" ? "services" : "tests");
     // Random tests say by which seed they can be repeated.
     const seed = process.env.TEST_SEED ?? String(randomInt(2 ** 31));
     const env = { ...environment, TEST_SEED: seed, ...(what === "long" ? { TEST_LONG: "1" } : {}) };
@@ -157,19 +185,24 @@ async function main(what) {
     const chosen = process.argv.slice(2).filter((argument) => argument.endsWith(".test.ts"));
     const built = await step(unitOnly ? "generate" : "build", ...npm(unitOnly ? "generate" : "build"));
     if (built && chosen.length > 0) {
+        if (chosen.some((file) => path.relative(repository, path.resolve(file)) === MACHINE_TEST))
+            await prepareMachine(env);
         await each(chosen, env, limit);
         return summarize();
     }
+    const machine = built && !unitOnly ? prepareMachine(env) : undefined;
     if (!unitOnly && !long) {
         await step("types", "tsc", ["-p", "tsconfig.json"], env);
         await step("lint", ...npm("lint"));
     }
-    for (const suite of built ? SUITES : []) {
-        if (unitOnly && suite !== "unit") continue;
-        const files = filesOf(suite);
+    for (const suites of built ? SUITES : []) {
+        const unit = suites.includes("unit");
+        if (unitOnly && !unit) continue;
+        const files = queueOf(suites);
         if (files.length === 0) continue;
-        process.stdout.write(`\n== ${suite}\n`);
-        if (suite === "unit") await mocha(files, env, limit);
+        if (files.includes(MACHINE_TEST)) await machine;
+        process.stdout.write(`\n== ${suites.join(", ")}\n`);
+        if (unit) await mocha(files, env, limit);
         else await each(files, env, limit);
     }
     summarize();

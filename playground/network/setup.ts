@@ -5,6 +5,8 @@
  * clusters have the same addresses: each is in namespaces of its own.
  */
 const PREFIX = "198.51.100";
+/** The same for IPv6 (RFC 3849). There is no gateway of it: nothing but the cluster is reached by IPv6. */
+const PREFIX6 = "2001:db8:5::";
 /** The switch's end, which is the workers' gateway: to nowhere. */
 export const GATEWAY = `${PREFIX}.1`;
 /** The first worker's; up to 200 of them follow. */
@@ -13,6 +15,8 @@ const FIRST = 11;
 /** What a worker has on its cluster's network. */
 export interface Attachment {
     address: string;
+    /** Not there where this machine's kernel has no IPv6. */
+    address6: string;
     mac: string;
     /** Its interface's other end, in the switch. */
     port: string;
@@ -21,7 +25,7 @@ export interface Attachment {
 /** Address, MAC and port of a cluster's worker by its index, from 0. */
 export function attachment(index: number): Attachment {
     const last = FIRST + index;
-    return { address: `${PREFIX}.${last}`, mac: macOf(last), port: `port${last}` };
+    return { address: `${PREFIX}.${last}`, address6: `${PREFIX6}${last}`, mac: macOf(last), port: `port${last}` };
 }
 
 /** Locally administered; the last four bytes are the address's. */
@@ -47,10 +51,12 @@ ip link set "$2" master br0 up
 # Known for good: while the cable is out, packets vanish instead of failing for want of a neighbour.
 ip neigh replace "$3" lladdr "$4" dev br0 nud permanent`;
 
-/** In the worker's network namespace: ADDRESS. What a machine's boot does. */
+/** In the worker's network namespace: ADDRESS ADDRESS6. What a machine's boot does. */
 export const CONFIGURE = `set -eu
 ip link set lo up
 ip addr add "$1/24" dev eth0
+# Without looking whether another has it, which takes a second. Fails where the kernel has no IPv6, or it is off.
+[ ! -e /proc/net/if_inet6 ] || ip addr add "$2/64" dev eth0 nodad 2>/dev/null || true
 ip link set eth0 up
 ip neigh replace ${GATEWAY} lladdr ${macOf(1)} dev eth0 nud permanent
 ip route add default via ${GATEWAY}

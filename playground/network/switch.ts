@@ -92,12 +92,12 @@ export class Switch {
         });
     }
 
-    /** Plugs the network namespace of a process in, and gives it its address. */
-    async plug(pid: number, { address, mac, port }: Attachment): Promise<void> {
+    /** Plugs the network namespace of a process in, and gives it its addresses. */
+    async plug(pid: number, { address, address6, mac, port }: Attachment): Promise<void> {
         // Of a switch that has ended; the kernel takes its time to take that away.
         await inNetworkOf(pid, "ip link delete eth0 2>/dev/null || true");
         await this.inside(PLUG, String(pid), port, address, mac);
-        await inNetworkOf(pid, CONFIGURE, address);
+        await inNetworkOf(pid, CONFIGURE, address, address6);
     }
 
     /** Takes an interface away, on both sides. */

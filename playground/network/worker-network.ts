@@ -18,6 +18,10 @@ export class WorkerNetwork {
         return this.place.address;
     }
 
+    get address6(): string {
+        return this.place.address6;
+    }
+
     /** The port of this machine's loopback that leads to a port of the worker. Throws `NotFound` when there is none. */
     forwardOf(port: number): number {
         const local = this.registration.forwards[port];

@@ -1,46 +1,10 @@
-/** containerd of Debian and of its Go module, a registry, and the Debian packages that go with them. */
+/** containerd of Debian and of its Go module, a registry, busybox, sshd and Docker. */
 import { existsSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { buildFromModule } from "./go.mjs";
 import { cache, CONTAINERD_VERSION } from "./paths.mjs";
+import { install, updateLists } from "./packages.mjs";
 import { capture, folder, must, say } from "./run.mjs";
-
-/** What the playground calls, and the Debian package that brings it. None of these packages runs a service. */
-const COMMANDS = {
-    runc: "runc",
-    skopeo: "skopeo",
-    umoci: "umoci",
-    "update-ca-certificates": "ca-certificates",
-    unshare: "util-linux",
-    hostname: "hostname",
-    mount: "mount",
-    "apt-get": "apt",
-    ip: "iproute2",
-    nsenter: "util-linux",
-    openssl: "openssl",
-    ssh: "openssh-client",
-    sudo: "sudo",
-    socat: "socat",
-};
-const FOLDERS = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
-
-/** Installs the packages whose command is missing; what is there is left alone. */
-export async function installPackages() {
-    const has = (command) => FOLDERS.some((one) => existsSync(path.join(one, command)));
-    const missing = Object.entries(COMMANDS)
-        .filter(([command]) => !has(command))
-        .map(([, name]) => name);
-    if (missing.length === 0) return;
-    say(`Debian packages: ${missing.join(" ")} (under a minute)`);
-    await updateLists();
-    await install(missing);
-}
-
-function install(packages) {
-    return must("apt-get", ["install", "--yes", "--no-install-recommends", ...packages], {
-        env: { DEBIAN_FRONTEND: "noninteractive", LC_ALL: "C.UTF-8" },
-    });
-}
 
 /** @returns the folder with Debian's containerd, `ctr` and the shim. */
 export async function containerdFromDebian() {
@@ -65,19 +29,32 @@ export async function registryFromDebian() {
 export async function sshdFromDebian() {
     if (existsSync("/usr/sbin/sshd")) return "/";
     const root = await unpacked("openssh-server");
-    const starts = async () => {
-        // Without a file of settings it says so and ends with 1; the linker ends it with 127 when a library lacks.
-        const { code } = await capture(path.join(root, "usr/sbin/sshd"), ["-t", "-f", "/nonexistent"]);
-        return code !== 127;
-    };
-    if (!(await starts())) {
-        const depends = await must("sh", ["-c", 'dpkg-deb --field "$1"/*.deb Depends', "sh", root]);
-        const libraries = depends.match(/\blib[a-z0-9.+-]+/g) ?? [];
-        say(`Debian packages for sshd: ${libraries.join(" ")}`);
-        await updateLists();
-        await install(libraries);
-    }
+    // Without a file of settings it says so and ends with 1.
+    await installLibraries(root, "usr/sbin/sshd", ["-t", "-f", "/nonexistent"]);
     return root;
+}
+
+/**
+ * Docker as a peer, always unpacked: who has it installed runs it, perhaps another release.
+ *
+ * @returns the folder in which `docker.io` is as it would be in `/`.
+ */
+export async function dockerFromDebian() {
+    const root = await unpacked("docker.io");
+    await installLibraries(root, "usr/sbin/dockerd", ["--version"]);
+    return root;
+}
+
+/** Installs the libraries that a command of an unpacked package needs, when one of them lacks. */
+async function installLibraries(root, command, args) {
+    // The linker ends it with 127 when a library lacks.
+    const { code } = await capture(path.join(root, command), args);
+    if (code !== 127) return;
+    const depends = await must("sh", ["-c", 'dpkg-deb --field "$1"/*.deb Depends', "sh", root]);
+    const libraries = depends.match(/\blib[a-z0-9.+-]+/g) ?? [];
+    say(`Debian packages for ${path.basename(command)}: ${libraries.join(" ")}`);
+    await updateLists();
+    await install(libraries);
 }
 
 /** @returns the path of a busybox that needs no libraries: it goes into images. */
@@ -110,12 +87,4 @@ function unpacked(name) {
         const archive = readdirSync(temporary).find((file) => file.endsWith(".deb"));
         await must("dpkg-deb", ["--extract", path.join(temporary, archive), temporary]);
     });
-}
-
-let updated;
-
-/** Package lists of today: a fresh machine has none, an old one's point to packages that are gone. */
-function updateLists() {
-    updated ??= must("apt-get", ["update"]);
-    return updated;
 }

@@ -162,14 +162,19 @@ export class Machine {
 
     /** What those who log in find in the usual folders, though this machine has it elsewhere: pairs of folders, see `boot.sh`. */
     private overlays(): string[] {
-        const containerd = this.containerdFolder();
         const { sshd } = environment();
         return [
-            ...(containerd === "/usr/bin" ? [] : [containerd, "/usr/local/bin"]),
+            ...this.containerdOverlay(),
             ...(sshd === "/"
                 ? []
                 : ["/usr/sbin", "/usr/lib/openssh"].flatMap((folder) => [path.join(sshd, folder), folder])),
         ];
+    }
+
+    /** The same for containerd. */
+    protected containerdOverlay(): string[] {
+        const containerd = this.containerdFolder();
+        return containerd === "/usr/bin" ? [] : [containerd, "/usr/local/bin"];
     }
 
     /** The folder with the containerd that it runs. */

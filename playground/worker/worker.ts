@@ -29,6 +29,8 @@ export type { WorkerOptions } from "./options";
 export type { SshdOptions, WorkerSsh } from "../ssh/settings";
 
 const OVERLAYFS_MAGIC = 0x794c7630;
+/** As `boot.sh` does with OVER and UNDER, over what lies there by now. */
+const LAY_OVER = '[ $# = 0 ] || mount -t overlay -o "lowerdir=$1:$2" overlay "$2"';
 
 /** A worker: a machine with containerd. */
 export class Worker extends Machine {
@@ -78,6 +80,14 @@ export class Worker extends Machine {
     /** Its address on its cluster's network. Throws `Unsupported` for a worker with this machine's network. */
     get ip(): string {
         return this.withNetwork().network.address;
+    }
+
+    /**
+     * Its IPv6 address there, which it has where this machine's kernel has IPv6. Throws `Unsupported` for a worker with this
+     * machine's network.
+     */
+    get ip6(): string {
+        return this.withNetwork().network.address6;
     }
 
     /** @internal Use `startWorker`. */
@@ -182,6 +192,18 @@ export class Worker extends Machine {
     /** Ends containerd and starts it again; the containers go on. */
     async restartContainerd(how: "SIGKILL" | "SIGTERM" = "SIGKILL"): Promise<void> {
         await this.stopContainerd(how);
+        await this.startContainerd();
+    }
+
+    /**
+     * Puts another containerd in the place of its own, as a package's upgrade does: the containers go on meanwhile, the
+     * configuration file stays as it is (2.x reads one of 1.6's), and so do the shims that run.
+     */
+    async upgrade(version: ContainerdVersion): Promise<void> {
+        await this.stopContainerd("SIGTERM");
+        this.registration.version = version;
+        await this.register();
+        if (this.network) await this.run(LAY_OVER, ...this.containerdOverlay());
         await this.startContainerd();
     }
 

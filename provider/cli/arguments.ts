@@ -3,11 +3,12 @@ import { parseArgs } from "node:util";
 import { ContainerdError } from "../errors";
 
 /** What `pulumi-containerd --help` prints. */
-export const USAGE = `usage: pulumi-containerd COMMAND
+export const USAGE = `usage: npx pulumi-containerd COMMAND     (in the folder of a project that has the package)
 
   doctor [NODE...] [--json]     says what nodes have and lack, what of this package lies there that no stack
                                 owns, and for each the command that mends it. Without a NODE: all nodes of the
                                 stack config containerd:nodes, else this machine. Changes nothing.
+                                Nodes with a \`connection\` of their own are not known to it.
   bootstrap NODE [--run]        prints the script that makes a Debian 12 or 13, Ubuntu 22.04 or 24.04 machine a
                                 worker; with --run, runs it there, as root or by sudo -n.
 

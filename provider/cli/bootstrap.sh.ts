@@ -3,8 +3,8 @@
  * as it should be is left alone. Nothing of ours is installed. It prints a line for each thing, `changed:` before what it did,
  * and ends with status 1 and a sentence when something could not be done.
  *
- * - Packages: containerd, runc, the CNI plugins, nftables, conntrack, util-linux; only those whose commands are missing, so that
- *   a containerd from elsewhere stays. For USER also sudo and socat.
+ * - Packages: containerd, runc, the CNI plugins (for Networks of driver cni), iproute2, nftables, conntrack, util-linux, mawk,
+ *   perl-base; only those whose commands are missing, so that a containerd from elsewhere stays. For USER also sudo and socat.
  * - containerd's restart monitor looks every second: a drop-in file of containerd's `imports`. Debian's config has no such line
  *   (Ubuntu has no config): it is added before the first table, after a copy was kept. containerd itself reads the new files
  *   before they count, and is restarted only if they changed; containers go on meanwhile.
@@ -12,7 +12,7 @@
  * - sshd lets root's connections reach containerd's socket, by a drop-in file, if it did not. Nothing for USER: its way is a command.
  * - USER, where one is named: made if missing, without a password, and allowed to run exactly one command as root, by sudo.
  *
- * No sysctl: the CNI bridge plugin turns forwarding on where it makes a gateway.
+ * No sysctl: the script that makes a network turns forwarding on.
  */
 export const BOOTSTRAP_SCRIPT = `
 set -eu
@@ -45,9 +45,12 @@ need() { has "$1" || missing="$missing $2"; }
 need containerd containerd
 need runc runc
 [ -x /usr/lib/cni/bridge ] || [ -x /opt/cni/bin/bridge ] || missing="$missing containernetworking-plugins"
+need ip iproute2
 need nft nftables
 need conntrack conntrack
 need unshare util-linux
+need awk mawk
+need perl perl-base
 if [ -n "$user" ]; then need sudo sudo; need socat socat; need useradd passwd; fi
 if [ -n "$missing" ]; then
     set -- -q -y -o DPkg::Lock::Timeout=120 -o Dpkg::Options::=--force-confold

@@ -4,6 +4,7 @@
  */
 import bytes from "bytes";
 import type { NodeFacts } from "../containerd/facts";
+import { SERVICE_NAMES } from "../containerd/services";
 import type { ContainerdError } from "../errors";
 import { formatDuration } from "../lifecycle/check/units";
 import type { Disk, Survey } from "../node/survey";
@@ -18,14 +19,22 @@ const ADVISED_INTERVAL = 1_000;
 /** Seconds. Leases, by which what is being brought is kept, last minutes by our clock. */
 const SKEW_WARNING = 5;
 const SKEW_PROBLEM = 300;
-/** Plugins that a pod's network is made of. */
-const CNI_PLUGINS = ["bridge", "loopback", "static"];
+/** What a node needs for networks of its own, and Debian's packages of it. */
+const NETWORK_TOOLS = {
+    ip: "iproute2",
+    nft: "nftables",
+    unshare: "util-linux",
+    nsenter: "util-linux",
+    flock: "util-linux",
+    awk: "mawk",
+} as const;
 
 /** All findings of a node, in the order in which one would look. */
 export function diagnose(seen: Examination, stack?: KnownStack): Finding[] {
     const { node, survey, facts, settingsError } = seen;
     if (settingsError) return [diagnoseSettings(node, settingsError)];
-    const connection = diagnoseConnection(seen);
+    const passedOver = (seen.notes ?? []).map((note) => warning("ssh_config", note));
+    const connection = [...diagnoseConnection(seen), ...passedOver];
     if (!survey && !facts) return connection;
     return [
         ...connection,
@@ -36,7 +45,7 @@ export function diagnose(seen: Examination, stack?: KnownStack): Finding[] {
                   ...diagnoseBoot(survey),
                   ...diagnoseRunc(survey),
                   ...diagnoseNetwork(survey),
-                  ...diagnoseTools(survey, seen.dial),
+                  ...diagnoseTools(survey, seen),
                   ...diagnoseSshd(seen, survey),
                   ...diagnoseClock(survey),
                   ...Object.entries(survey.disks).map(([folder, disk]) => diagnoseDisk(folder, disk)),
@@ -45,7 +54,7 @@ export function diagnose(seen: Examination, stack?: KnownStack): Finding[] {
             : []),
         ...(seen.belongings ? judgeBelongings(seen.belongings, stack) : []),
         ...(seen.belongingsError
-            ? [warning("ours", `what of ours is there cannot be listed: ${seen.belongingsError.reason}`)]
+            ? [warning("ours", `what of ours is there cannot be listed: ${inWords(seen.belongingsError)}`)]
             : []),
     ];
 }
@@ -63,6 +72,13 @@ function missing(finding: Finding, survey: Survey, ...packages: string[]): Findi
     return hasApt(survey.os) ? { ...finding, remedy: onNode(`apt-get install -y ${packages.join(" ")}`) } : finding;
 }
 
+/** What went wrong, without the name of the call that it happened to. */
+function inWords({ reason }: ContainerdError): string {
+    return reason.replace(CALL, "");
+}
+
+const CALL = new RegExp(`^(?:${Object.keys(SERVICE_NAMES).join("|")})\\.[a-z]\\w*(?: \\S+)?: `, "i");
+
 function diagnoseSettings(node: string, { code, property, reason }: ContainerdError): Finding {
     const text = property === undefined || property === "node" ? reason : `${property}: ${reason}`;
     const unknown = here(`pulumi config set --path ${word(`containerd:nodes.${node}.host`)} HOST`);
@@ -77,7 +93,8 @@ function diagnoseConnection({ survey, surveyError, facts, containerdError, ssh }
     } else if (facts) {
         findings.push(ok("connection", "stands"));
     } else {
-        const text = (surveyError ?? containerdError)?.reason ?? "nothing could be learned of this node";
+        const error = surveyError ?? containerdError;
+        const text = error ? inWords(error) : "nothing could be learned of this node";
         return [problem("connection", text, remedyOfConnection(text, ssh))];
     }
     if (surveyError) {
@@ -89,7 +106,7 @@ function diagnoseConnection({ survey, surveyError, facts, containerdError, ssh }
 
 /** What the sentence itself says is done of a host key: `ssh` would only ask to believe it. */
 function remedyOfConnection(text: string, ssh: string | undefined): Remedy | undefined {
-    const [known] = /^(?:printf|echo) .* >> .*$/m.exec(text) ?? [];
+    const [known] = /^(?:mkdir .* && )?(?:printf|echo) .* >> .*$/m.exec(text) ?? [];
     if (known !== undefined) return here(`${known} # only after the fingerprint was compared`);
     return ssh === undefined || /host key/i.test(text) ? undefined : here(ssh.replace("ssh ", "ssh -v "));
 }
@@ -99,21 +116,30 @@ function diagnoseContainerd({ survey, facts, containerdError, socket, dial }: Ex
         const { version, major, minor } = facts;
         if (major < 1 || (major === 1 && minor < 6))
             return [problem("containerd", `${version} is too old: this package needs 1.6 or later`)];
-        const limits =
-            major === 1 && minor < 7
-                ? " (before 1.7: no restart policy on-failure, and images are brought through this machine)"
-                : "";
+        const limits = isOld(facts)
+            ? " (before 1.7: on-failure by a script of ours, and images are brought through this machine)"
+            : "";
         return [ok("containerd", `${version} answers${limits}`)];
     }
-    const text = containerdError?.reason ?? "does not answer";
+    const text = containerdError ? inWords(containerdError) : "does not answer";
     if (!survey) return [problem("containerd", text)];
-    if (survey.containerdVersion === undefined)
-        return [missing(problem("containerd", `is not installed: ${text}`), survey, "containerd")];
+    if (survey.containerdVersion === undefined) {
+        const finding = problem("containerd", `is not installed: ${text}`);
+        const install = "apt-get install -y containerd && systemctl enable --now containerd";
+        return [hasApt(survey.os) ? { ...finding, remedy: onNode(install) } : finding];
+    }
     if (survey.socket === "denied" && dial === undefined) return [problem("containerd", text)];
-    if (survey.boot === undefined) return [problem("containerd", text)];
+    // Without systemd, or where it does not say: whichever of the two starts services there.
+    if (survey.boot === undefined)
+        return [problem("containerd", text, onNode("systemctl start containerd || service containerd start"))];
     if (survey.active === "active")
         return [problem("containerd", text, onNode(`ctr -a ${word(socket)} version; journalctl -u containerd -n 50`))];
     return [problem("containerd", text, onNode("systemctl enable --now containerd"))];
+}
+
+/** Before restart policies and the transfer service. */
+function isOld({ major, minor }: NodeFacts): boolean {
+    return major === 1 && minor < 7;
 }
 
 function diagnoseMonitor(node: string, { restartMonitor }: NodeFacts, survey: Survey | undefined): Finding[] {
@@ -176,44 +202,32 @@ function diagnoseRunc(survey: Survey): Finding[] {
 /** What networks of containers are made of; `host` and `none` need none of it. */
 function diagnoseNetwork(survey: Survey): Finding[] {
     const { cni, tools } = survey;
+    const names = Object.keys(NETWORK_TOOLS) as (keyof typeof NETWORK_TOOLS)[];
+    const absent = names.filter((tool) => !tools[tool]);
+    const packages = [...new Set(absent.map((tool) => NETWORK_TOOLS[tool]))];
     const needed = "containers with a network other than `host` and `none` need it";
-    const lacking = CNI_PLUGINS.filter((plugin) => !cni?.plugins.includes(plugin));
-    const plugins = !cni
-        ? missing(warning("CNI plugins", `neither in /usr/lib/cni nor in /opt/cni/bin: ${needed}`), survey, CNI_PACKAGE)
-        : lacking.length
-          ? missing(warning("CNI plugins", `${cni.folder} lacks ${lacking.join(", ")}`), survey, CNI_PACKAGE)
-          : ok("CNI plugins", `in ${cni.folder}`);
-    const rules = tools.nft
-        ? ok("firewall", tools.iptables ? "nft and iptables are there" : "nft is there")
-        : missing(
-              warning(
-                  "firewall",
-                  tools.iptables ? `has iptables, and no nft: ${needed}` : `neither nft nor iptables: ${needed}`,
-              ),
-              survey,
-              "nftables",
-          );
+    const network = absent.length
+        ? missing(warning("network", `lacks ${absent.join(", ")}: ${needed}`), survey, ...packages)
+        : ok("network", `${names.join(", ")} are there`);
+    const ports = tools.ss
+        ? []
+        : [missing(warning("ports", "ss is not there: who listens on a port is not seen"), survey, "iproute2")];
     const conntrack = tools.conntrack
         ? ok("conntrack", "is there")
-        : missing(
-              warning("conntrack", "is not there: after a restart, UDP flows that are known to the kernel stay dead"),
-              survey,
-              "conntrack",
-          );
-    return [plugins, rules, conntrack];
+        : missing(warning("conntrack", "is not there: published UDP ports need it"), survey, "conntrack");
+    const plugins = ok("CNI plugins", cni ? `in ${cni.folder}` : 'none; a Network with driver: "cni" alone needs them');
+    return [network, ...ports, conntrack, plugins];
 }
 
-const CNI_PACKAGE = "containernetworking-plugins";
-
-const PACKAGES = { unshare: "util-linux", flock: "util-linux", timeout: "coreutils" } as const;
-
-function diagnoseTools(survey: Survey, dial: string | undefined): Finding[] {
-    const absent = (["unshare", "flock", "timeout"] as const).filter((tool) => !survey.tools[tool]);
+function diagnoseTools(survey: Survey, { dial, facts }: Examination): Finding[] {
     const findings: Finding[] = [];
-    if (absent.length) {
-        const text = `${absent.join(", ")} not found on PATH: scripts of ours on the node need them`;
-        const packages = [...new Set(absent.map((tool) => PACKAGES[tool]))];
-        findings.push(missing(problem("tools", text), survey, ...packages));
+    if (!survey.tools.timeout) {
+        const text = "timeout not found on PATH: scripts of ours on the node need it";
+        findings.push(missing(problem("tools", text), survey, "coreutils"));
+    }
+    if (facts && isOld(facts) && !survey.tools.perl) {
+        const text = `perl not found on PATH: restart: "on-failure" needs it on containerd ${facts.version}`;
+        findings.push(missing(warning("tools", text), survey, "perl-base"));
     }
     if (dial !== undefined && /\bsocat\b/.test(dial) && !survey.tools.socat)
         findings.push(missing(problem("dial", "socat, which `dial` calls, is not found on PATH"), survey, "socat"));

@@ -6,7 +6,7 @@ import { diagnose } from "./diagnosis";
 import { examine } from "./examination";
 import type { KnownStack } from "./leftovers";
 import { allNodes, startRun } from "./nodes";
-import { type Place, readStack } from "./project";
+import { findProject, type Place, readStack } from "./project";
 import { formatJson, formatReports, hasProblem, type NodeReport } from "./report";
 
 /** Nodes at a time: a hanging one does not hold the others back, and a thousand do not open a thousand files at once. */
@@ -36,17 +36,62 @@ export interface DoctorOptions extends Place {
 export async function doctor(options: DoctorOptions): Promise<Outcome> {
     const run = await startRun(options);
     try {
-        const [stack, notes] = await stackOf(options);
-        const reports = await examineAll(run, options.nodes.length ? options.nodes : allNodes(run), stack);
+        const [stack, problem] = await stackOf(options);
+        const named = options.nodes;
+        const reports = await examineAll(run, named.length ? named : allNodes(run), stack);
         const output = options.json ? formatJson(reports) : formatReports(reports, options.width);
-        return { code: hasProblem(reports) ? 1 : 0, output, ...(notes !== undefined && { notes }) };
+        const notes = notesOn({
+            named,
+            configured: Object.keys(run.settings.nodes),
+            inProject: options.stack !== undefined || (await findProject(options.cwd)) !== undefined,
+            cwd: options.cwd,
+            connected: stack?.connected ?? [],
+        });
+        const all = [...(problem === undefined ? [] : [problem]), ...notes].join("\n");
+        return { code: hasProblem(reports) ? 1 : 0, output, ...(all && { notes: all }) };
     } finally {
         await run.close();
     }
 }
 
+/** What one has to know to choose nodes. */
+interface Chosen {
+    /** On the command line. */
+    named: readonly string[];
+    /** In containerd:nodes. */
+    configured: readonly string[];
+    /** Whether there is a project whose config could say something. */
+    inProject: boolean;
+    cwd: string;
+    /** Nodes of the stack's state with a `connection` of their own. */
+    connected: readonly string[];
+}
+
+/** Why these nodes were examined, where that is not what one would expect, and which were not. Pure. */
+export function notesOn({ named, configured, inProject, cwd, connected }: Chosen): string[] {
+    const notes: string[] = [];
+    if (!inProject)
+        notes.push(
+            `no Pulumi project here (${cwd}), so no node is configured: run it in a project's folder, or say --cwd`,
+        );
+    const unseen = connected.filter(
+        (name) => !configured.includes(name) && (named.length === 0 || named.includes(name)),
+    );
+    const how = "doctor knows them once they are in containerd:nodes too";
+    if (named.length === 0 && configured.length === 0) {
+        const why = inProject ? "the stack config containerd:nodes has no node, so " : "";
+        const others = inProject && unseen.length === 0 ? `. Nodes with a \`connection\` in the program: ${how}` : "";
+        notes.push(`${why}this machine was examined${others}`);
+    }
+    if (unseen.length > 0) {
+        const why = "because how they are reached stands in the program alone (`connection`)";
+        notes.push(`not examined, ${why}: ${unseen.join(", ")}; ${how}`);
+    }
+    return notes;
+}
+
 /** Without a state one cannot say what no stack owns; the rest is still worth saying. */
-async function stackOf(place: Place): Promise<[stack: KnownStack | undefined, notes?: string]> {
+async function stackOf(place: Place): Promise<[stack: KnownStack | undefined, problem?: string]> {
     try {
         return [await readStack(place)];
     } catch (error) {

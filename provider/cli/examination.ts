@@ -4,6 +4,8 @@ import { ContainerdError } from "../errors";
 import { nodeSettings, type NodeSettings } from "../lifecycle/settings";
 import type { Run } from "../lifecycle/run";
 import { survey, type Survey } from "../node/survey";
+import { resolveJumps, resolveSshHost } from "../transport/ssh/ssh-config";
+import { localSshFiles, type SshFiles } from "../transport/ssh/ssh-files";
 import { type Belonging, listBelongings } from "./belongings";
 import { word } from "./finding";
 
@@ -16,6 +18,8 @@ export interface Examination {
     socket: string;
     /** The command that opens the socket, where sshd itself may not. */
     dial?: string;
+    /** What ssh_config says of it, or of a machine on the way, and is not obeyed: a sentence each. */
+    notes?: string[];
     /** Why nothing could be tried: its settings are wrong, or nobody knows it. */
     settingsError?: ContainerdError;
     survey?: Survey;
@@ -28,13 +32,21 @@ export interface Examination {
     belongingsError?: ContainerdError;
 }
 
-/** Asks a node everything. Never throws: what fails is part of what was learned. */
-export async function examine(run: Run, node: string): Promise<Examination> {
+/**
+ * Asks a node everything. Never throws: what fails is part of what was learned.
+ *
+ * @param files OpenSSH's own configuration.
+ */
+export async function examine(run: Run, node: string, files: SshFiles = localSshFiles()): Promise<Examination> {
     try {
         const settings = nodeSettings(run.settings, node);
         const transport = run.transport(node);
         const seen: Examination = { node, socket: transport.socket };
-        if (settings.host !== undefined) seen.ssh = sshCommand({ ...settings, host: settings.host });
+        if (settings.host !== undefined) {
+            const { host } = settings;
+            seen.ssh = sshCommand({ ...settings, host });
+            seen.notes = notesOf({ ...settings, host }, files);
+        }
         if (settings.dial !== undefined) seen.dial = settings.dial;
         await Promise.all([
             survey(transport).then(
@@ -62,6 +74,12 @@ export async function examine(run: Run, node: string): Promise<Examination> {
     } catch (error) {
         return { node, socket: "", settingsError: ContainerdError.from(error) };
     }
+}
+
+/** Throws what looking up throws; a machine on the way that is a node itself is looked at as that node. */
+function notesOf({ host, user, port, jump }: NodeSettings & { host: string }, files: SshFiles): string[] {
+    const found = resolveSshHost(host, files, { user, port, jump });
+    return [...new Set([...resolveJumps(found, files), found].flatMap(({ notes }) => notes))];
 }
 
 /** The command by which a person logs in as we do, as far as `ssh` can be told on its command line. */

@@ -1,5 +1,6 @@
 /** Which of our things on a node no stack owns, and the command that removes each. Pure. */
 import { claimLabel } from "../images/names";
+import { networkScriptPath } from "../network/settings";
 import { NODE_FOLDER } from "../node/folders";
 import type { Belonging } from "./belongings";
 import { type Finding, here, ok, onNode, type Remedy, word } from "./finding";
@@ -12,6 +13,8 @@ export interface KnownStack {
     project: string;
     /** The uids of all that its state has. */
     uids: ReadonlySet<string>;
+    /** Names of its Nodes that say themselves, by a `connection`, how they are reached. */
+    connected?: readonly string[];
 }
 
 /** What is to be said about the things of ours on a node. `stack`: the one whose state could be read. */
@@ -82,11 +85,14 @@ export function removal(one: Belonging): Remedy {
     const ctr = `ctr -n ${word(one.namespace)}`;
     const name = word(one.name);
     const folder = word(`${NODE_FOLDER}/${one.name}@${one.namespace}`);
+    // Rules, addresses and namespaces have no other trace than the script that made them.
+    const script = word(networkScriptPath(`${NODE_FOLDER}/${one.name}@${one.namespace}`));
+    const remove = `{ [ ! -e ${script} ] || sh ${script} remove; } && rm -rf ${folder}`;
     switch (one.kind) {
         case "container":
             // Off the restart monitor first: it would start it again.
             return onNode(
-                `${ctr} containers label ${name} containerd.io/restart.status= && { ${ctr} tasks rm -f ${name}; ${ctr} containers rm ${name} && rm -rf ${folder}; }`,
+                `${ctr} containers label ${name} containerd.io/restart.status= && { ${ctr} tasks rm -f ${name}; ${ctr} containers rm ${name} && ${remove}; }`,
             );
         case "image":
             return onNode(
@@ -99,6 +105,6 @@ export function removal(one: Belonging): Remedy {
         case "snapshot":
             return onNode(`${ctr} snapshots --snapshotter ${word(one.snapshotter)} rm ${name}`);
         case "folder":
-            return onNode(`rm -rf ${folder}`);
+            return onNode(remove);
     }
 }

@@ -88,16 +88,31 @@ export function parseProjectName(text: string): string | undefined {
     }
 }
 
-/** The uids in what `pulumi stack export` prints: the last part of each id. Throws `Failed` for what is no JSON. */
-export function parseState(text: string): Pick<KnownStack, "uids"> {
-    let state: { deployment?: { resources?: { id?: unknown }[] | null } };
+/**
+ * What `pulumi stack export` prints: the uids, which are the last part of each id, and the names of Nodes with a `connection`.
+ * Throws `Failed` for what is no JSON.
+ */
+export function parseState(text: string): Required<Pick<KnownStack, "uids" | "connected">> {
+    let state: { deployment?: { resources?: Exported[] | null } };
     try {
         state = JSON.parse(text) as typeof state;
     } catch {
         throw new ContainerdError("Failed", "`pulumi stack export` printed something else than JSON");
     }
-    const ids = (state.deployment?.resources ?? []).flatMap(({ id }) => (typeof id === "string" ? [id] : []));
-    return { uids: new Set(ids.map((id) => id.slice(id.lastIndexOf("/") + 1))) };
+    const resources = state.deployment?.resources ?? [];
+    const ids = resources.flatMap(({ id }) => (typeof id === "string" ? [id] : []));
+    const connected = resources.flatMap(({ type, inputs }) =>
+        type === NODE && inputs?.connection !== undefined && typeof inputs.node === "string" ? [inputs.node] : [],
+    );
+    return { uids: new Set(ids.map((id) => id.slice(id.lastIndexOf("/") + 1))), connected };
+}
+
+const NODE = "pulumi-nodejs:dynamic/containerd:Node";
+
+interface Exported {
+    id?: unknown;
+    type?: unknown;
+    inputs?: { node?: unknown; connection?: unknown };
 }
 
 function pulumi({ cwd, stack }: Place, command: readonly string[]): Promise<string> {

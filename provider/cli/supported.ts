@@ -23,5 +23,5 @@ export function hasApt({ id }: { id?: string | undefined }): boolean {
 
 /** The command that prepares a node; where nobody may become root by it, the one that prints how. */
 export function bootstrapRemedy(node: string, { isRoot, hasSudo }: Pick<Survey, "isRoot" | "hasSudo">): Remedy {
-    return here(`pulumi-containerd bootstrap ${word(node)}${isRoot || hasSudo ? " --run" : ""}`);
+    return here(`npx pulumi-containerd bootstrap ${word(node)}${isRoot || hasSudo ? " --run" : ""}`);
 }

@@ -4,14 +4,17 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import { posix } from "node:path";
-import { type Header, pack } from "tar-stream";
-import { writeBlob } from "./blobs";
+import { extract, type Header, pack } from "tar-stream";
+import { ContainerdError } from "../errors";
+import { readBlob, writeBlob } from "./blobs";
 import type { Client } from "./client";
 import type { Mount } from "./generated/containerd/types/Mount";
-import { withLease } from "./leases";
+import { endLease, startLease, withLease } from "./leases";
 import { collect, readMounts } from "./mount-files";
 
 const TAR = "application/vnd.oci.image.layer.v1.tar";
+/** How a layer says that something is gone. */
+const WHITEOUT = ".wh.";
 /** Says on leases what they are for; the next run ends a killed provider's (`lifecycle/leases.ts`), or they expire. */
 const OWNER = "files";
 /** Soon, because what they hold may be secret. Milliseconds. */
@@ -19,11 +22,12 @@ const EXPIRE = 10 * 60_000;
 /** Files are written in this time. Milliseconds. */
 const TIMEOUT = 120_000;
 
-/** A file to be written. */
+/** A file to be written, or a folder to be made. */
 export interface FileToWrite {
     /** Absolute, below the folder that is written to. */
     path: string;
-    content: Uint8Array | string;
+    /** Absent for a folder: what it holds stays. */
+    content?: Uint8Array | string;
     mode: number;
     uid: number;
     gid: number;
@@ -41,24 +45,115 @@ export async function writeFiles(client: Client, folder: string, files: readonly
     for (const path of [...below].sort()) tar.entry(directory(posix.relative(base, path), 0o755));
     for (const { path, content, mode, uid, gid } of files) {
         const name = posix.relative(base, path);
-        tar.entry({ name, mode, uid, gid, type: "file", mtime: new Date(0) }, Buffer.from(content));
+        if (content === undefined) tar.entry({ ...directory(name, mode), uid, gid });
+        else tar.entry({ name, mode, uid, gid, type: "file", mtime: new Date(0) }, Buffer.from(content));
     }
     tar.finalize();
     await applyBelow(client, base, await collect(tar));
 }
 
-/** Removes a file or a folder with all in it; what is not there counts as removed. */
-export async function removeTree(client: Client, folder: string, path: string): Promise<void> {
+/**
+ * Removes a file or a folder with all in it; what is not there counts as removed. What is mounted below it is not gone into: the
+ * folder that it is mounted on is busy then, and that is an error.
+ *
+ * @param timeout milliseconds. Default: 120,000. A removal whose time is over goes on in containerd; call it again.
+ */
+export async function removeTree(client: Client, folder: string, path: string, timeout = TIMEOUT): Promise<void> {
     const tar = pack();
     // A layer says by such a file that something is gone: an image format's word, which the Diff service obeys anywhere.
-    const name = posix.join(posix.dirname(path), `.wh.${posix.basename(path)}`);
+    const name = posix.join(posix.dirname(path), `${WHITEOUT}${posix.basename(path)}`);
     tar.entry({ name, mode: 0o600, type: "file", mtime: new Date(0) }, "");
+    tar.finalize();
+    try {
+        await apply(client, folder, await collect(tar), timeout);
+    } catch (error) {
+        if (!isMissing(error)) throw error;
+    }
+}
+
+/**
+ * Makes folders below one that is there, or gives those that are there this owner and mode; what they hold stays. Throws
+ * `NotFound` where `folder` is not there.
+ */
+export async function makeFolders(
+    client: Client,
+    folder: string,
+    folders: readonly Omit<FileToWrite, "content">[],
+): Promise<void> {
+    const tar = pack();
+    for (const { path, mode, uid, gid } of folders) {
+        tar.entry({ ...directory(posix.relative(folder, path), mode), uid, gid });
+    }
     tar.finalize();
     try {
         await apply(client, folder, await collect(tar));
     } catch (error) {
         if (!isMissing(error)) throw error;
+        throw new ContainerdError("NotFound", `the node has no ${folder}`, { node: client.node, cause: error });
     }
+}
+
+/**
+ * Whether there is something at a path on the node. containerd has no call that looks at one: its Diff service is asked to unpack
+ * an archive of nothing onto a read-only bind mount of it, which only a missing one refuses.
+ */
+export async function pathExists(client: Client, source: string): Promise<boolean> {
+    try {
+        await applyTar(client, [{ type: "bind", source, options: ["bind", "ro"] }], await nothing());
+        return true;
+    } catch (error) {
+        if (isMissing(error)) return false;
+        // A file or a socket cannot be mounted over the folder that containerd takes for it.
+        if (/not a directory/.test(saidBy(error))) return true;
+        throw error;
+    }
+}
+
+/**
+ * Whether the node's kernel knows a type of file system (its module may be loaded by this). It is asked to mount one of which it
+ * is not told where it is: no server is asked, and what a kernel that knows the type says does not matter.
+ */
+export async function knowsFileSystem(client: Client, type: string): Promise<boolean> {
+    try {
+        await applyTar(client, [{ type, source: "none", options: ["ro"] }], await nothing());
+        return true;
+    } catch (error) {
+        if (!(error instanceof ContainerdError) || error.code === "Unreachable") throw error;
+        return !/no such device|unknown filesystem/i.test(error.reason);
+    }
+}
+
+/** The names of what lies in a folder on the node (not what lies further below), or undefined where it is not there. */
+export async function listFolder(client: Client, folder: string): Promise<string[] | undefined> {
+    // What makes it into an empty one is to remove each of these.
+    const left = [{ type: "bind", source: folder, options: ["bind", "ro"] }];
+    const right = [{ type: "tmpfs", source: "tmpfs", options: ["ro"] }];
+    const { leased, id } = await startLease(client, { owner: OWNER, expire: EXPIRE });
+    try {
+        const ref = `pulumi-containerd-list-${randomBytes(8).toString("hex")}`;
+        const { diff } = await leased.diff.diff({ left, right, media_type: TAR, ref }, { timeout: TIMEOUT });
+        const unpacking = extract();
+        unpacking.end(await readBlob(leased, diff?.digest ?? ""));
+        const names: string[] = [];
+        for await (const entry of unpacking) {
+            const { dir, base } = posix.parse(entry.header.name.replace(/^\.?\//, ""));
+            if (dir === "" && base.startsWith(WHITEOUT)) names.push(base.slice(WHITEOUT.length));
+            entry.resume();
+        }
+        return names.sort();
+    } catch (error) {
+        if (isMissing(error)) return undefined;
+        throw error;
+    } finally {
+        await endLease(client, id);
+    }
+}
+
+/** An archive of nothing. */
+function nothing(): Promise<Buffer> {
+    const tar = pack();
+    tar.finalize();
+    return collect(tar);
 }
 
 const making = new WeakMap<object, Map<string, Promise<void>>>();
@@ -98,6 +193,10 @@ function isMissing(error: unknown): boolean {
     return error instanceof Error && /no such file or directory/.test(error.message);
 }
 
+function saidBy(error: unknown): string {
+    return error instanceof Error ? error.message : String(error);
+}
+
 /** A file that was read. */
 export interface FileRead {
     /** Relative to the folder that was read. */
@@ -124,20 +223,20 @@ export async function readFiles(
 }
 
 /** A bind without what is mounted below, see `makeFolder`. */
-function apply(client: Client, folder: string, tar: Buffer): Promise<void> {
-    return applyTar(client, [{ type: "bind", source: folder, options: ["bind", "rw"] }], tar);
+function apply(client: Client, folder: string, tar: Buffer, timeout?: number): Promise<void> {
+    return applyTar(client, [{ type: "bind", source: folder, options: ["bind", "rw"] }], tar, timeout);
 }
 
 /** Unpacks a tar onto mounts. It may hold secrets: it is in the content store only for that moment. */
-export async function applyTar(client: Client, mounts: Mount[], tar: Buffer): Promise<void> {
+export async function applyTar(client: Client, mounts: Mount[], tar: Buffer, timeout = TIMEOUT): Promise<void> {
     const digest = `sha256:${createHash("sha256").update(tar).digest("hex")}`;
-    await withLease(client, { owner: OWNER, expire: EXPIRE }, async (leased) => {
+    await withLease(client, { owner: OWNER, expire: Math.max(EXPIRE, timeout) }, async (leased) => {
         const ref = `pulumi-containerd-write-${randomBytes(8).toString("hex")}`;
         await writeBlob(leased, { ref, digest, size: tar.byteLength }, async function* (offset) {
             yield tar.subarray(offset);
         });
         const descriptor = { media_type: TAR, digest, size: String(tar.byteLength) };
-        await leased.diff.apply({ diff: descriptor, mounts }, { timeout: TIMEOUT });
+        await leased.diff.apply({ diff: descriptor, mounts }, { timeout });
     });
 }
 

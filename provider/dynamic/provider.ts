@@ -8,11 +8,14 @@ import { ContainerdError } from "../errors";
 import { container } from "../lifecycle/container";
 import { image } from "../lifecycle/image";
 import { type Lifecycle, NotReady } from "../lifecycle/lifecycle";
+import { network } from "../lifecycle/network";
 import { node } from "../lifecycle/node";
+import { pod } from "../lifecycle/pod";
 import { Run } from "../lifecycle/run";
 import { readSettings } from "../lifecycle/settings";
 import { steadfast } from "../lifecycle/steadfast";
 import { task } from "../lifecycle/task";
+import { volume } from "../lifecycle/volume";
 import { isKnownHost } from "../transport/ssh/ssh-config";
 import { localSshFiles } from "../transport/ssh/ssh-files";
 import { EngineReporter, endWithEngine } from "./engine";
@@ -72,7 +75,9 @@ function door<Inputs extends object, State extends Inputs>(life: Lifecycle<Input
             }
         },
         diff(_id, olds: Props, news: Props) {
-            const { changed, replaces, deleteBeforeReplace } = life.diff(strip(olds) as State, strip(news) as Inputs);
+            const difference = life.diff(strip(olds) as State, strip(news) as Inputs);
+            const { changed, replaces, deleteBeforeReplace, warning } = difference;
+            if (warning) currentRun(news).report.warn(String(news.owner), warning);
             return Promise.resolve({ changes: changed.length > 0, replaces, deleteBeforeReplace });
         },
         async create(inputs: Props) {
@@ -91,7 +96,7 @@ function door<Inputs extends object, State extends Inputs>(life: Lifecycle<Input
                 }
                 return { id: "" };
             } catch (error) {
-                throw plain(error);
+                throw short(error);
             }
         },
         async update(id, olds: Props, news: Props) {
@@ -104,7 +109,7 @@ function door<Inputs extends object, State extends Inputs>(life: Lifecycle<Input
             try {
                 await life.delete(currentRun(props), id, strip(props) as State);
             } catch (error) {
-                throw plain(error);
+                throw short(error);
             }
         },
     };
@@ -137,14 +142,27 @@ function withoutAbsent(props: Props): Props {
     return JSON.parse(JSON.stringify(props)) as Props;
 }
 
-/** The error as the user should see it: the SDK prints the stack of what delete and read throw, which helps nobody. */
+/** The error as the user should see it, without a stack, which helps nobody. */
 function plain(error: unknown): Error {
     const shown = new Error(ContainerdError.from(error).message);
     shown.stack = "";
     return shown;
 }
 
+/**
+ * The same for delete and read: what they throw the SDK also prints, as `ERROR: STACK`, and the engine shows that on the stack's row,
+ * beside the message on the resource's own.
+ */
+function short(error: unknown): Error {
+    const { node: at } = ContainerdError.from(error);
+    const where = at === undefined ? "pulumi-containerd" : `node ${at}`;
+    return Object.assign(plain(error), { stack: "failed, see the resource's own error", toString: () => where });
+}
+
 export const Node = door(node);
+export const Network = door(steadfast("network", network));
+export const Pod = door(steadfast("pod", pod));
 export const Image = door(steadfast("image", image));
 export const Container = door(steadfast("container", container));
 export const Task = door(steadfast("task of container", task));
+export const Volume = door(steadfast("volume", volume));

@@ -2,9 +2,13 @@
 import type { Client } from "../containerd/client";
 import { nodeFacts } from "../containerd/facts";
 import { ContainerdError } from "../errors";
+import { RUN_FOLDER } from "../network/settings";
+import { refusal } from "../node/gate.sh";
 import { parseDuration } from "./check/units";
-import { ended, waitHealthy } from "./health";
+import { ended, patientOf, waitHealthy } from "./health";
 import { NotReady } from "./lifecycle";
+import { sandboxIn } from "./network/networking";
+import { ensureJoined, networkProblem, takePorts } from "./network/node-network";
 import { lastLogLines, withLog } from "./logs";
 import { parseId } from "./names";
 import {
@@ -18,7 +22,7 @@ import {
     stopProcess,
     wantsTerminal,
 } from "./process";
-import { assertRestartable, RESTART_LABELS, restartLabels } from "./restart";
+import { assertRestartable, freshUri, RESTART_LABELS, restartLabels } from "./restart";
 import type { Run } from "./run";
 import type { TaskInputs, TaskState } from "./task";
 
@@ -45,17 +49,19 @@ export async function bringUp(
     // The monitor is called off meanwhile: it would start it too.
     if (anew || (!runs && inputs.desired === "running")) await stopProcess(client, name, anew ?? {}, claimed.labels);
     if (inputs.desired === "stopped") return { ...inputs, ready: true, status: "stopped" };
-    if (!runs) await start(client, claimed);
+    if (!runs) await start(client, claimed, freshUri(inputs.restart, facts));
     if (inputs.once) return runOnce(client, name, inputs);
     const labels = restartLabels(inputs.restart, facts);
     // After a stop there are none to be taken off.
     if (runs || Object.keys(labels).length > 0) await watch(client, name, labels);
-    const patient = { client, transport: run.transport(inputs.node), name };
     const deadline = Date.now() + timeoutOf(inputs);
     try {
         if (inputs.health)
-            await waitHealthy(patient, inputs.health, deadline, (why) => run.report.progress(inputs.owner, why));
+            await waitHealthy(await patientOf(run, client, inputs, claimed), inputs.health, deadline, (why) =>
+                run.report.progress(inputs.owner, why),
+            );
         else await assertRunning(client, name, inputs);
+        await takePorts(client, claimed);
     } catch (error) {
         const told = await toldWithLog(client, name, error, inputs.node);
         const running = (await processState(client, name))?.status === "running";
@@ -66,11 +72,23 @@ export async function bringUp(
     return { ...inputs, ready: true, status: "running" };
 }
 
-async function start(client: Client, container: Container): Promise<void> {
+async function start(client: Client, container: Container, logUri: string): Promise<void> {
+    const joined = sandboxIn(container.spec);
+    if (joined && wantsTerminal(container)) await ensureJoined(client, joined);
     try {
-        await startProcess(client, container.id, container);
+        try {
+            await startProcess(client, container.id, container, logUri);
+        } catch (error) {
+            // runc looks for namespaces before any hook runs: that they could not be made is no reason yet. Asked again, the node says why.
+            if (!joined || !(error instanceof Error) || !error.message.includes(`${RUN_FOLDER}/`)) throw error;
+            await ensureJoined(client, joined);
+            await startProcess(client, container.id, container, logUri);
+        }
     } catch (error) {
         const told = ContainerdError.from(error, { node: client.node });
+        const refused = refusal(told.reason);
+        if (refused !== undefined) throw networkProblem(refused, client.node, error);
+        if (told.property !== undefined) throw told;
         throw new ContainerdError(told.code, startProblem(told.reason), { node: told.node, cause: error });
     }
 }

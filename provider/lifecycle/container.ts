@@ -1,25 +1,35 @@
 /** The life of a Container: a containerd container, its writable snapshot, spec, files and secrets. No process. */
 import type { ContainerInputs } from "../spec/inputs";
-import { containerSchema, contradictions, withDefaults } from "./check/container";
+import { containerSchema, contradictions, volumesElsewhere, withDefaults } from "./check/container";
 import { placed, nodePolicies } from "./check/common";
 import { factsOf, lacking } from "./check/facts";
 import { validate } from "./check/validate";
-import { compare, type Policies } from "./diff";
+import { argumentsOf, compare, type Policies } from "./diff";
 import type { Lifecycle } from "./lifecycle";
-import { makeContainer, needsRestart, renewContainer } from "./make-container";
-import { automaticName, formatId, isAutomaticName, newUid, parseId } from "./names";
+import { needsRestart } from "./file-changes";
+import { makeContainer, renewContainer } from "./make-container";
+import { formatId, nameFor, newUid, parseId } from "./names";
+import { wouldFight } from "./network/attachment";
+import { type Networking, publicAddress, publishedOf } from "./network/networking";
+import { contestedPorts, type HostPorts } from "./network/published";
 import { pin, referenceOf } from "./pin";
 import { readContainer } from "./read-container";
 import { removeContainer } from "./remove-container";
 import type { Run } from "./run";
-import { chooseNode, nodeAddress as configuredAddress } from "./settings";
+import { chooseNode } from "./settings";
 import { isUnknown } from "./unknown";
 
 /** What is known of a Container that was made. */
 export interface ContainerState extends ContainerInputs {
     containerId: string;
-    /** Where its ports answer; empty with network `none`. */
+    /** Its own; with network `host` the node's, empty with `none`. */
     address: string;
+    /** Where its published ports answer, by `port/protocol` in the container. */
+    published: Record<string, string>;
+    /** The host ports that were chosen for it. */
+    hostPorts?: HostPorts;
+    /** What the node lacks of its network, as the last look saw it. */
+    networkProblems?: string[];
     /** Whether all of it is there: object, spec and snapshot. */
     complete: boolean;
 }
@@ -46,11 +56,17 @@ const policies: Policies<ContainerInputs> = {
     workdir: "replace",
     user: "replace",
     hostname: "replace",
+    domainname: "replace",
     tty: "replace",
     readOnly: "replace",
     privileged: "replace",
     capabilities: "replace",
     network: "replace",
+    ports: "update",
+    publishAll: "update",
+    hosts: "update",
+    dns: "update",
+    sysctls: "replace",
     memory: "update",
     cpu: "update",
     pidsLimit: "update",
@@ -62,6 +78,8 @@ const policies: Policies<ContainerInputs> = {
 };
 
 export const container: Lifecycle<ContainerInputs, ContainerState> = {
+    arguments: argumentsOf(policies),
+
     async check(run, olds, news) {
         const { value, failures } = validate(containerSchema, news);
         if (failures.length) return { inputs: news, failures };
@@ -69,7 +87,9 @@ export const container: Lifecycle<ContainerInputs, ContainerState> = {
         const wrong = [...contradictions(given), ...lacking(given, factsOf(news))];
         if (wrong.length) return { inputs: news, failures: wrong };
         const inputs = { ...(given as ContainerInputs), ...placed(run, given as ContainerInputs, olds) };
-        const name = nameOf(inputs, olds);
+        const misplaced = [...contestedPorts(run, inputs), ...volumesElsewhere(inputs)];
+        if (misplaced.length) return { inputs: news, failures: misplaced };
+        const name = nameFor(inputs, olds);
         const generation = olds?.generation && !needsRestart(olds, inputs) ? olds.generation : newUid();
         return { inputs: { ...inputs, name, generation, image: await pinned(run, inputs, olds) }, failures };
     },
@@ -80,14 +100,19 @@ export const container: Lifecycle<ContainerInputs, ContainerState> = {
             changed.push("complete");
             replaces.push("complete");
         }
-        return { changed, replaces, deleteBeforeReplace: replaces.length > 0 && wouldFight(olds, news) };
+        if (olds.networkProblems?.length) changed.push("networkProblems");
+        // What is left of one whose object is gone holds its ports, and nobody hands them over.
+        const inTheWay = !olds.complete || wouldFight(olds, news);
+        return { changed, replaces, deleteBeforeReplace: replaces.length > 0 && inTheWay };
     },
 
-    reached: (run, inputs) => ({ address: addressOf(run, inputs) }),
+    reached: (run, inputs, { hostPorts }) => ({
+        published: publishedOf(run, inputs, hostPorts),
+        ...(inputs.network === "host" && { address: publicAddress(run, inputs) }),
+    }),
 
     async create(run, inputs) {
-        await makeContainer(run, inputs);
-        return { id: formatId(inputs), state: stateOf(run, inputs) };
+        return { id: formatId(inputs), state: stateOf(run, inputs, await makeContainer(run, inputs)) };
     },
 
     async read(run, id, state) {
@@ -97,19 +122,11 @@ export const container: Lifecycle<ContainerInputs, ContainerState> = {
         const found = await readContainer(run, known);
         // The object alone is gone: its snapshot, files and claim may lie there still, and go when it is replaced or deleted.
         if (found === "gone") return state.uid === undefined ? undefined : { ...state, complete: false };
-        return (
-            found && {
-                ...known,
-                ...found,
-                containerId: name,
-                address: state.address ?? addressOf(run, { ...known, ...found }),
-            }
-        );
+        return found && { ...known, ...found, containerId: name };
     },
 
     async update(run, _id, olds, news) {
-        await renewContainer(run, olds, news);
-        return stateOf(run, news);
+        return stateOf(run, news, await renewContainer(run, olds, news));
     },
 
     async delete(run, id, state) {
@@ -117,15 +134,6 @@ export const container: Lifecycle<ContainerInputs, ContainerState> = {
         await removeContainer(run, { ...state, namespace, name, uid });
     },
 };
-
-/**
- * Its own name, if one is given; else the automatic one that it has (also when the resource was renamed, by an alias), else a
- * new one. One that was given and is no longer is given up: as Pulumi's own providers have it, that is a replacement.
- */
-function nameOf(given: ContainerInputs, olds: ContainerInputs | undefined): string {
-    const kept = olds && isAutomaticName(olds.name) ? olds.name : undefined;
-    return given.name ?? kept ?? automaticName(given.owner);
-}
 
 async function pinned(
     run: Run,
@@ -137,20 +145,7 @@ async function pinned(
     return pin(run, { owner, reference, property: "image", before: olds?.image, pull: "missing" });
 }
 
-/** Whether the old and the new one could not stand side by side. */
-function wouldFight(olds: ContainerState, news: ContainerInputs): boolean {
-    if (olds.node !== news.node) return false;
-    // A replacement is checked again, without the old inputs, and gets another name where nobody chose one.
-    const chosen = !isAutomaticName(olds.name, [olds.owner, news.owner]);
-    const sameName = olds.namespace === news.namespace && olds.name === news.name;
-    return (chosen && sameName) || (olds.network === "host" && news.network === "host");
-}
-
-function stateOf(run: Run, inputs: ContainerInputs): ContainerState {
-    return { ...inputs, containerId: inputs.name, address: addressOf(run, inputs), complete: true };
-}
-
-function addressOf(run: Run, { node, network, nodeAddress, connection }: ContainerInputs): string {
-    if (network === "none") return "";
-    return nodeAddress ?? connection?.host ?? configuredAddress(run.settings, node);
+function stateOf(run: Run, inputs: ContainerInputs, { self, hostPorts }: Networking): ContainerState {
+    const published = publishedOf(run, inputs, hostPorts);
+    return { ...inputs, containerId: inputs.name, address: self.address, published, hostPorts, complete: true };
 }

@@ -8,6 +8,11 @@ export type Policy = "replace" | "update" | "none";
 /** A policy for every argument of a resource: a new argument does not compile until it has one. */
 export type Policies<Inputs> = { readonly [K in keyof Required<Inputs>]: Policy };
 
+/** The names of all arguments. */
+export function argumentsOf<Inputs>(policies: Policies<Inputs>): (keyof Inputs & string)[] {
+    return Object.keys(policies) as (keyof Inputs & string)[];
+}
+
 /**
  * The arguments that changed, by the policy of each. Both sides are normalized already, so that equal means equal: absent
  * and `undefined` are the same, and the order of keys says nothing.

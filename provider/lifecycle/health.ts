@@ -5,8 +5,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "../containerd/client";
 import { ContainerdError, hasCode } from "../errors";
 import type { Transport } from "../transport/transport";
+import type { Self } from "../spec/sandbox";
+import { fillSelf } from "../spec/self";
 import { parseDuration } from "./check/units";
-import { exited, processState } from "./process";
+import { runInside } from "./exec";
+import { reachedAt } from "./network/networking";
+import { type Container, exited, processState } from "./process";
+import type { Run } from "./run";
 import { SIGKILL } from "./signals";
 
 /** Health as `check` makes it of a Task's argument: the times are filled in. */
@@ -24,8 +29,23 @@ export interface HealthInputs {
 export interface Patient {
     client: Client;
     transport: Transport;
+    /** Where its ports answer, as seen from the node: its own address, or with network `host` the node's loopback. */
+    address: string;
     /** containerd's id of the container. */
     name: string;
+    /** What words in a command stand for. */
+    self: Self;
+}
+
+/** A container as a patient. `inputs` say how its node is reached. */
+export async function patientOf(
+    run: Run,
+    client: Client,
+    inputs: Parameters<typeof reachedAt>[2],
+    container: Container,
+): Promise<Patient> {
+    const { address, self } = await reachedAt(run, client, inputs, container);
+    return { client, transport: run.transport(inputs.node), name: container.id, address, self };
 }
 
 /** While starting, it is asked more often than later. Milliseconds. */
@@ -74,14 +94,18 @@ async function ask(
 ): Promise<ContainerdError | undefined> {
     let failures = 0;
     for (;;) {
-        const problem = await probe(patient, health);
+        // As Docker has it, the start of a probe counts.
+        const starting = Date.now() < forgivenUntil;
+        const pause = starting ? Math.min(ASK_AGAIN, duration(health.interval)) : duration(health.interval);
+        const isLast =
+            (!starting && failures + 1 >= health.retries) ||
+            Date.now() + duration(health.timeout) + KILLED_IN + pause > deadline;
+        const problem = await probe(patient, health, isLast);
         if (problem === undefined) return undefined;
         const state = await processState(patient.client, patient.name);
         if (state?.status !== "running") return ended(patient, state?.exitStatus);
-        const starting = Date.now() < forgivenUntil;
         if (!starting) failures++;
-        say(`waiting for health: ${problem}`);
-        const pause = starting ? Math.min(ASK_AGAIN, duration(health.interval)) : duration(health.interval);
+        say(`waiting for health: ${problem.split("\n")[0]}`);
         if (failures >= health.retries || Date.now() + pause > deadline) {
             return new ContainerdError("Timeout", `container ${patient.name} runs, but is not healthy: ${problem}`, {
                 node: patient.client.node,
@@ -108,18 +132,24 @@ function meaning(status: number): string {
     return "";
 }
 
-/** Asks once. Undefined is healthy, else why not. Throws `Unreachable` where the node does not answer. */
-async function probe(patient: Patient, health: HealthInputs): Promise<string | undefined> {
+/**
+ * Asks once. Undefined is healthy, else why not; `aloud` with what a command wrote, which takes longer. Throws `Unreachable` where the
+ * node does not answer.
+ */
+async function probe(patient: Patient, health: HealthInputs, aloud: boolean): Promise<string | undefined> {
     const timeout = duration(health.timeout);
-    if (health.exec) return probeExec(patient, health.exec, timeout);
+    if (health.exec) {
+        const args = health.exec.map((text) => fillSelf(text, patient.self));
+        return aloud ? probeExecAloud(patient, args, timeout) : probeExec(patient, args, timeout);
+    }
     if (health.http) return probeHttp(patient, health.http, timeout);
     if (health.tcp) return probeTcp(patient, health.tcp.port, timeout);
     return undefined;
 }
 
-async function probeTcp({ transport }: Patient, port: number, timeout: number): Promise<string | undefined> {
+async function probeTcp({ transport, address }: Patient, port: number, timeout: number): Promise<string | undefined> {
     try {
-        (await transport.dial("127.0.0.1", port, timeout)).destroy();
+        (await transport.dial(address, port, timeout)).destroy();
         return undefined;
     } catch (error) {
         return `no connection to port ${port} (${reason(error)})`;
@@ -127,14 +157,14 @@ async function probeTcp({ transport }: Patient, port: number, timeout: number): 
 }
 
 async function probeHttp(
-    { transport }: Patient,
+    { transport, address }: Patient,
     { port, path = "/", status }: NonNullable<HealthInputs["http"]>,
     timeout: number,
 ): Promise<string | undefined> {
-    const where = `http://127.0.0.1:${port}${path}`;
+    const where = `http://${address.includes(":") ? `[${address}]` : address}:${port}${path}`;
     let stream;
     try {
-        stream = await transport.dial("127.0.0.1", port, timeout);
+        stream = await transport.dial(address, port, timeout);
     } catch (error) {
         return `${where}: no connection (${reason(error)})`;
     }
@@ -143,7 +173,7 @@ async function probeHttp(
     try {
         const answer = await new Promise<number>((resolve, reject) => {
             // No agent at all: one would make a connection of its own, from here and not from the node.
-            const options = { host: "127.0.0.1", port, path, createConnection: () => connection };
+            const options = { host: address, port, path, createConnection: () => connection };
             const asking = request(options, (response) => {
                 response.resume();
                 resolve(response.statusCode ?? 0);
@@ -161,6 +191,9 @@ async function probeHttp(
     }
 }
 
+/** Without an output the shim gives one that cannot be written to (`/dev/null`, opened to be read): many a command fails on that. */
+const NOWHERE = "file:///dev/null";
+
 /** Runs a command in the container, with its process' own user, environment and confinement. */
 async function probeExec({ client, name }: Patient, args: string[], timeout: number): Promise<string | undefined> {
     const { container } = await client.containers.get({ id: name });
@@ -171,6 +204,8 @@ async function probeExec({ client, name }: Patient, args: string[], timeout: num
     try {
         await client.tasks.exec({
             ...id,
+            stdout: NOWHERE,
+            stderr: NOWHERE,
             spec: {
                 type_url: "types.containerd.io/opencontainers/runtime-spec/1/Process",
                 value: Buffer.from(JSON.stringify(process)),
@@ -193,6 +228,28 @@ async function probeExec({ client, name }: Patient, args: string[], timeout: num
         return `${args[0]}: ${reason(error)}`;
     } finally {
         await client.tasks.deleteProcess(id).catch(() => undefined); // goes with the task at the latest
+    }
+}
+
+/** The most lines of a failed command that are shown. */
+const LINES = 10;
+
+/** The same, and hears what it says. */
+async function probeExecAloud(
+    { client, name }: Patient,
+    args: readonly string[],
+    timeout: number,
+): Promise<string | undefined> {
+    try {
+        const { status, output } = await runInside(client, name, args, timeout);
+        if (status === 0) return undefined;
+        const how = status === undefined ? `did not end in ${timeout} ms` : `ended with exit status ${status}`;
+        if (output.trim() === "") return `${args[0]} ${how}`;
+        const lines = output.split("\n").slice(-LINES);
+        return `${args[0]} ${how}, and wrote:\n${lines.map((line) => `    ${line}`).join("\n")}`;
+    } catch (error) {
+        if (hasCode(error, "Unreachable")) throw error;
+        return `${args[0]}: ${reason(error)}`;
     }
 }
 

@@ -17,7 +17,7 @@ import {
 import * as s from "./check/schema";
 import { factsOf, lacking } from "./check/facts";
 import { formatPath, validate } from "./check/validate";
-import { compare, type Policies } from "./diff";
+import { argumentsOf, compare, type Policies } from "./diff";
 import { givenLabels, labelChange } from "./labels";
 import { clientForChange } from "./leases";
 import type { Lifecycle } from "./lifecycle";
@@ -98,6 +98,8 @@ const policies: Policies<ImageInputs> = {
 };
 
 export const image: Lifecycle<ImageInputs, ImageState> = {
+    arguments: argumentsOf(policies),
+
     async check(run, olds, news) {
         const { value, failures } = validate(schema, news);
         if (failures.length) return { inputs: news, failures };

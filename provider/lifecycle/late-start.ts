@@ -4,17 +4,19 @@
  * once the object is gone, nobody can reach what it started.
  *
  * A start that is under way can be seen in one way only: its bundle's folder is there, so a second start is refused at once.
- * So we try one, of an object with the same name whose runtime does not exist, and which therefore can't start anything.
+ * So we try one, of an object with the same name whose runtime does not exist, and which therefore can't start anything. Twice,
+ * since where containerd can't remove a bundle any more (`bundle.ts`), the first attempt leaves one itself.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "../containerd/client";
 import { ContainerdError, hasCode } from "../errors";
+import { clearBundle, isBundleThere } from "./bundle";
 import { finishDelete, stopProcess } from "./process";
 
-const NO_RUNTIME = "io.containerd.pulumi-none.v1";
-const SPEC = { type_url: "types.containerd.io/opencontainers/runtime-spec/1/Spec", value: Buffer.from("{}") };
 /** A start hangs with a logger that does not get ready: it is waited for so long. Milliseconds. */
 const PATIENCE = 60_000;
+/** Most starts have come to their end after this, and what is left then is looked at on the node. Milliseconds. */
+const SOON = 2_000;
 const POLL = 100;
 
 /**
@@ -24,11 +26,12 @@ const POLL = 100;
  */
 export async function disarm(client: Client, name: string, labels: Record<string, string>): Promise<boolean> {
     const end = Date.now() + PATIENCE;
+    const forgotten = Date.now() + SOON;
     for (;;) {
         await stopProcess(client, name, { signal: "SIGKILL", timeout: "0s" });
         await deleteObject(client, name);
         if (!(await takePlace(client, name, labels))) return false;
-        if (!(await isStarting(client, name))) return true;
+        if (!(await isStarting(client, name)) && !(await isStarting(client, name))) return true;
         if (Date.now() > end) {
             throw new ContainerdError(
                 "Timeout",
@@ -38,14 +41,21 @@ export async function disarm(client: Client, name: string, labels: Record<string
             );
         }
         await finishDelete(client, name);
+        if (Date.now() > forgotten) await clearBundle(client, name);
         await sleep(POLL);
     }
+}
+
+/** An object of containerd's of which nothing can be started: it keeps a name, and what its labels say. Pure. */
+export function inert(id: string, labels: Record<string, string>) {
+    const spec = { type_url: "types.containerd.io/opencontainers/runtime-spec/1/Spec", value: Buffer.from("{}") };
+    return { id, labels, runtime: { name: "io.containerd.pulumi-none.v1" }, spec };
 }
 
 /** Makes an object of that name; false where somebody else has just done so. */
 async function takePlace(client: Client, name: string, labels: Record<string, string>): Promise<boolean> {
     try {
-        await client.containers.create({ container: { id: name, labels, runtime: { name: NO_RUNTIME }, spec: SPEC } });
+        await client.containers.create({ container: inert(name, labels) });
         return true;
     } catch (error) {
         if (hasCode(error, "AlreadyExists")) return false;
@@ -59,7 +69,7 @@ async function isStarting(client: Client, name: string): Promise<boolean> {
         return true;
     } catch (error) {
         if (hasCode(error, "AlreadyExists")) return true;
-        if (hasCode(error, "Failed")) return /file exists/.test(error.reason);
+        if (hasCode(error, "Failed")) return isBundleThere(error);
         throw error;
     }
 }

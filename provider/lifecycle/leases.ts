@@ -7,6 +7,7 @@ import { endLease } from "../containerd/leases";
 import { removeIncoming } from "../images/leases";
 import { UID } from "../containerd/labels";
 import { PULL, PURPOSE } from "../images/names";
+import { COMMAND_LABEL, removeCommand } from "../node/command";
 import type { Run } from "./run";
 
 /** On leases: the stack for whose sake they are, see {@link stackOfUrn}. */
@@ -33,4 +34,7 @@ async function endAbandoned(client: Client, { stack, id: ours }: Run): Promise<v
         if (labels[PURPOSE] === PULL) await removeIncoming(client, labels[UID] ?? "");
         await endLease(client, id);
     }
+    const filters = [`labels."${COMMAND_LABEL}",labels."${STACK_LABEL}"==${JSON.stringify(stack)}`];
+    const { containers } = await client.containers.list({ filters });
+    for (const { id, labels } of containers) if (labels[RUN_LABEL] !== ours) await removeCommand(client, id);
 }

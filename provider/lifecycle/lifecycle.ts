@@ -20,6 +20,8 @@ export interface Difference {
     replaces: string[];
     /** Whether the old one must go first, because the two would fight over something. */
     deleteBeforeReplace: boolean;
+    /** What the user is to hear of it, where no argument shows it. */
+    warning?: string;
 }
 
 /** An object that was made, and what is known of it. */
@@ -33,12 +35,14 @@ export interface Made<State> {
  * All throw `ContainerdError`.
  */
 export interface Lifecycle<Inputs, State extends Inputs> {
+    /** Names of all that `Inputs` may have; what else a state has became known. */
+    readonly arguments: readonly (keyof Inputs & string)[];
     /** Validates and fills in; touches no node. `olds` are the inputs of the last deployment. */
     check(run: Run, olds: Inputs | undefined, news: unknown): Promise<{ inputs: unknown; failures: Failure[] }>;
     /** Pure; values of `news` may be unknown. */
     diff(olds: State, news: Inputs): Difference;
-    /** What of the state follows from how its node is reached. */
-    reached?(run: Run, inputs: Inputs): Partial<State>;
+    /** What of the state follows from how its node is reached. `olds` is the state before. */
+    reached?(run: Run, inputs: Inputs, olds: State): Partial<State>;
     create(run: Run, inputs: Inputs): Promise<Made<State>>;
     /** What is there now; undefined when it is gone. A node that does not answer is never "gone". */
     read(run: Run, id: string, state: State): Promise<State | undefined>;

@@ -25,11 +25,15 @@ export async function lastLogLines(client: Client, name: string): Promise<string
 
 /** A sentence about a process, and its last words below it. */
 export function withLog(sentence: string, log: string): string {
-    if (!log.trim()) return `${sentence}. It wrote nothing`;
+    // Below somebody else's last words.
+    const more = sentence.includes("\n");
+    if (!log.trim()) return more ? `${sentence}\nThe container itself wrote nothing` : `${sentence}. It wrote nothing`;
     const indented = log
         .trimEnd()
         .split("\n")
         .map((line) => `    ${line}`)
         .join("\n");
-    return `${sentence}. Its last lines:\n${indented}`;
+    return more
+        ? `${sentence}\nThe container's own last lines:\n${indented}`
+        : `${sentence}. Its last lines:\n${indented}`;
 }

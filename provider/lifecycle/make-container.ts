@@ -2,32 +2,38 @@
  * Makes and renews a container on a node. The container object comes first, and goes last (`remove-container.ts`): whatever is
  * killed in between is found by it.
  */
+import { isDeepStrictEqual } from "node:util";
 import type { Client } from "../containerd/client";
-import { removeTree, writeFiles } from "../containerd/node-files";
 import { readUsers } from "../containerd/snapshot-files";
 import { findSnapshot, hasSnapshot, prepareSnapshot } from "../containerd/snapshots";
 import { ContainerdError, hasCode } from "../errors";
 import { findImage, imageConfig, type ImageForContainer, snapshotterFor } from "../images/inspect";
+import { networkScriptPath } from "../network/settings";
 import { containerFolder } from "../node/folders";
 import { loggerAnnotations } from "../node/log-uri";
 import { parseReference } from "../registry/reference";
 import { buildSpec } from "../spec/build";
-import { filePaths } from "../spec/files";
 import type { ContainerInputs } from "../spec/inputs";
+import { sandboxOf } from "../spec/sandbox";
+import { withSelf } from "../spec/self";
 import { linuxResources, updatedResources } from "../spec/resources";
 import type { Spec } from "../spec/types";
 import { needsUsers } from "../spec/user";
-import { isDeepStrictEqual } from "node:util";
+import { volumeLabels } from "../spec/volumes";
 import { bringImage } from "./bring-image";
 import { knownUid } from "./check/common";
+import { needsRestart, renewContainerFiles, tellOfFiles, writeContainerFiles } from "./file-changes";
 import { labelChange } from "./labels";
 import { clientForChange } from "./leases";
+import { exposedBy, settlePorts } from "./network/host-ports";
+import { networkFiles, type Networking, networkOf, reserveNetwork } from "./network/networking";
+import { ensureNetwork } from "./network/node-network";
 import { foreign, IMAGE_STOP_SIGNAL, LABEL, ownerLabels } from "./ownership";
 import { assertMountSources } from "./mount-sources";
 import { askPrivileges, type Privileges, privilegesOf, wantsEverything } from "./privileges";
 import { processState, setLabels, startProcess, stopOf, stopProcess } from "./process";
 import { removeContainer } from "./remove-container";
-import { RESTART_LABELS } from "./restart";
+import { freshUriOf, RESTART_LABELS } from "./restart";
 import type { Run } from "./run";
 import { leftovers, oursBefore, pullsBefore, sweepImages } from "./sweep";
 
@@ -35,26 +41,53 @@ const SPEC_TYPE = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
 const RESOURCES_TYPE = "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources";
 const DEFAULT_RUNTIME = "io.containerd.runc.v2";
 
-/** Makes all of a container. What fails is undone before it throws. */
-export async function makeContainer(run: Run, inputs: ContainerInputs): Promise<void> {
+/** Makes all of a container, after what killed creates left of it was removed. What fails is undone before it throws. */
+export async function makeContainer(run: Run, inputs: ContainerInputs): Promise<Networking> {
     const client = await clientForChange(run, inputs.node, inputs.namespace);
     await sweep(run, client, inputs);
+    return makeAlone(run, client, inputs);
+}
+
+/** Makes all of a container. `more` are further labels. What fails is undone before it throws. */
+export async function makeAlone(
+    run: Run,
+    client: Client,
+    inputs: ContainerInputs,
+    more: Record<string, string> = {},
+): Promise<Networking> {
+    let network: Networking;
     try {
         await assertMountSources(client, inputs.mounts);
-        await reserve(client, inputs);
+        network = await reserveNetwork(run, client, inputs, (labels) =>
+            reserve(client, inputs, { ...more, ...labels }),
+        );
     } catch (error) {
         throw ContainerdError.from(error, { node: inputs.node });
     }
     try {
         const image = await imageOf(run, client, inputs);
-        await makeSnapshot(client, inputs, image.chainId);
-        const spec = await specOf(client, inputs, image, await privileges(client, inputs, image));
-        await writeContainerFiles(client, inputs);
-        const labels = { ...inputs.labels, ...ownLabels(inputs, "complete"), ...stopSignal(image) };
+        network = await settlePorts(run, client, inputs, network, exposedBy(image.config));
+        const filled = withSelf(inputs, network.self);
+        // Side by side, and to their ends: what goes on must not meet the removal of a failed one.
+        const work = [
+            makeSnapshot(client, inputs, image.chainId),
+            writeContainerFiles(client, filled, networkFiles(network.settings)),
+        ];
+        await Promise.allSettled(work);
+        await Promise.all(work);
+        const spec = await specOf(client, filled, image, await privileges(client, inputs, image));
+        const labels = {
+            ...inputs.labels,
+            ...more,
+            ...ownLabels(inputs, "complete"),
+            ...network.labels,
+            ...stopSignal(image),
+        };
         await client.containers.update({
             container: { id: inputs.name, labels, spec: any(SPEC_TYPE, spec) },
             update_mask: { paths: ["labels", "spec"] },
         });
+        return network;
     } catch (error) {
         // What can't be undone now is swept by the next create, which finds it by its owner.
         await removeContainer(run, inputs).catch(() => undefined);
@@ -72,13 +105,13 @@ async function sweep(run: Run, client: Client, inputs: ContainerInputs): Promise
     await sweepImages(run, client, inputs);
 }
 
-/** Takes the name. Throws `Conflict` when somebody has it. */
-async function reserve(client: Client, inputs: ContainerInputs): Promise<void> {
+/** Takes the name, and with it what `labels` say. Throws `Conflict` when somebody has it. */
+async function reserve(client: Client, inputs: ContainerInputs, labels: Record<string, string>): Promise<void> {
     const snapshotter = await snapshotterFor(client, inputs.snapshotter);
     const container = {
         id: inputs.name,
         image: imageName(inputs),
-        labels: ownLabels(inputs, "creating"),
+        labels: { ...ownLabels(inputs, "creating"), ...labels },
         snapshotter,
         snapshot_key: inputs.name,
         runtime: { name: inputs.runtime ?? DEFAULT_RUNTIME },
@@ -94,7 +127,7 @@ async function reserve(client: Client, inputs: ContainerInputs): Promise<void> {
 }
 
 /** The image, pulled where it is missing; claimed, unless an Image on the same node keeps it. */
-async function imageOf(run: Run, client: Client, inputs: ContainerInputs): Promise<ImageForContainer> {
+export async function imageOf(run: Run, client: Client, inputs: ContainerInputs): Promise<ImageForContainer> {
     const { node, namespace, imageFrom } = inputs;
     const { digest } = parseReference(inputs.image);
     if (digest === undefined) {
@@ -130,6 +163,7 @@ async function privileges(
         capabilities: undefined,
         files: undefined,
         secrets: undefined,
+        mounts: undefined,
         network: "host" as const,
     };
     const spec = any(SPEC_TYPE, await specOf(client, modest, image));
@@ -148,13 +182,10 @@ export async function specOf(
     const snapshotter = await snapshotterFor(client, inputs.snapshotter);
     const users = needsUsers(inputs, image.config) ? await readUsers(client, image, snapshotter) : undefined;
     const spec = buildSpec({ inputs, image: image.config, users, folder, node });
-    return { ...spec, annotations: { ...spec.annotations, ...loggerAnnotations({ folder, log: inputs.log }) } };
-}
-
-async function writeContainerFiles(client: Client, inputs: ContainerInputs): Promise<void> {
-    const folder = containerFolder(inputs.namespace, inputs.name);
-    const files = filePaths(inputs, folder);
-    if (files.length) await writeFiles(client, folder, files);
+    const sandbox = sandboxOf(inputs);
+    const network = sandbox && networkScriptPath(sandbox.folder);
+    const annotations = loggerAnnotations({ folder, log: inputs.log, network });
+    return { ...spec, annotations: { ...spec.annotations, ...annotations } };
 }
 
 async function makeSnapshot(client: Client, inputs: ContainerInputs, parent: string): Promise<void> {
@@ -169,34 +200,33 @@ async function makeSnapshot(client: Client, inputs: ContainerInputs, parent: str
     }
 }
 
-/** Makes what is there into what is wanted, on the running process too where that can be; restarts it where files say so. */
-export async function renewContainer(run: Run, olds: ContainerInputs, news: ContainerInputs): Promise<void> {
+/** Makes what is there into what is wanted (the network first: what it refuses must not be asked for at the next start), on the running process too where that can be; restarts it where files say so. */
+export async function renewContainer(run: Run, olds: ContainerInputs, news: ContainerInputs): Promise<Networking> {
     const client = await clientForChange(run, news.node, news.namespace);
     const image = await imageOf(run, client, news);
     const { container } = await client.containers.get({ id: news.name });
-    const spec = await specOf(client, news, image, privilegesOf(news, specIn(container?.spec)));
-    await writeContainerFiles(client, news);
-    await removeOldFiles(client, olds, news);
+    const found = await networkOf(run, client, news, container?.labels ?? {});
+    const network = await settlePorts(run, client, news, found, exposedBy(image.config));
+    const running = (await processState(client, news.name))?.status === "running";
+    if (network.settings && running) await ensureNetwork(client, network.settings);
+    const fill = (inputs: ContainerInputs) => withSelf(inputs, network.self);
+    const spec = await specOf(client, fill(news), image, privilegesOf(news, specIn(container?.spec)));
+    await renewContainerFiles(client, { olds, news, fill }, networkFiles(network.settings));
     const labels = { ...labelChange(olds.labels, news.labels), ...ownLabels(news, "complete"), ...stopSignal(image) };
     for (const key of [LABEL.retain, LABEL.node]) labels[key] ??= ""; // an empty value takes a label away
     await client.containers.update({
         container: { id: news.name, labels, spec: any(SPEC_TYPE, spec) },
         update_mask: { paths: ["spec", ...Object.keys(labels).map((key) => `labels.${key}`)] },
     });
+    // Once more: one that started meanwhile has seen the old files.
+    const runs = (await processState(client, news.name))?.status === "running";
     const interrupted = (await labelsOf(client, news.name))[LABEL.restarting];
-    const running = (await processState(client, news.name))?.status === "running";
-    if (interrupted || (running && needsRestart(olds, news))) await restart(client, news.name);
-    else if (running) await updateLimits(client, olds, news);
-}
-
-/** Whether the process has to start anew to see its files. */
-export function needsRestart(olds: ContainerInputs, news: ContainerInputs): boolean {
-    if (!isDeepStrictEqual(olds.secrets ?? {}, news.secrets ?? {})) return true;
-    const [before, after] = [olds.files ?? {}, news.files ?? {}];
-    return [...new Set([...Object.keys(before), ...Object.keys(after)])].some((path) => {
-        if (isDeepStrictEqual(before[path], after[path])) return false;
-        return before[path] === undefined || after[path] === undefined || after[path].onChange !== "none";
-    });
+    if (interrupted || (runs && needsRestart(olds, news))) await restart(client, news.name);
+    else if (runs) {
+        await updateLimits(client, olds, news);
+        await tellOfFiles(client, { olds, news, fill });
+    }
+    return network;
 }
 
 async function updateLimits(client: Client, olds: ContainerInputs, news: ContainerInputs): Promise<void> {
@@ -211,8 +241,9 @@ async function restart(client: Client, name: string): Promise<void> {
     const kept = labels[LABEL.restarting] ?? JSON.stringify(monitorLabels(labels));
     await setLabels(client, name, { [LABEL.restarting]: kept });
     await stopProcess(client, name, stopOf(labels));
-    await startProcess(client, name);
-    await setLabels(client, name, { ...(JSON.parse(kept) as Record<string, string>), [LABEL.restarting]: "" });
+    const monitored = JSON.parse(kept) as Record<string, string>;
+    await startProcess(client, name, undefined, freshUriOf(monitored));
+    await setLabels(client, name, { ...monitored, [LABEL.restarting]: "" });
 }
 
 function monitorLabels(labels: Record<string, string>): Record<string, string> {
@@ -223,16 +254,8 @@ async function labelsOf(client: Client, name: string): Promise<Record<string, st
     return (await client.containers.get({ id: name })).container?.labels ?? {};
 }
 
-async function removeOldFiles(client: Client, olds: ContainerInputs, news: ContainerInputs): Promise<void> {
-    const folder = containerFolder(news.namespace, news.name);
-    const wanted = new Set(filePaths(news, folder).map(({ path }) => path));
-    for (const { path } of filePaths(olds, folder)) {
-        if (!wanted.has(path)) await removeTree(client, folder, path.slice(folder.length + 1));
-    }
-}
-
 function ownLabels(inputs: ContainerInputs, phase: "creating" | "complete"): Record<string, string> {
-    return ownerLabels({ ...inputs, phase });
+    return { ...ownerLabels({ ...inputs, phase }), ...volumeLabels(inputs.mounts) };
 }
 
 function stopSignal({ config }: ImageForContainer): Record<string, string> {

@@ -1,38 +1,71 @@
 /** Whether what a container mounts is there on its node: asked before anything is made, because runc's own word comes late. */
-import { pack } from "tar-stream";
+import { posix } from "node:path";
 import type { Client } from "../containerd/client";
-import { collect } from "../containerd/mount-files";
-import { applyTar } from "../containerd/node-files";
+import { knowsFileSystem, makeFolders, pathExists } from "../containerd/node-files";
 import { ContainerdError } from "../errors";
 import type { MountInputs } from "../spec/inputs";
+import { volumePath } from "../spec/mounts";
+import { volumeKey, volumeSource } from "../spec/volumes";
+import { elsewhere } from "./check/container";
 import { formatPath } from "./check/validate";
 
 /**
- * Throws `NotFound` for the first bind mount whose source the node does not have. containerd has no call that looks at a path:
- * its Diff service is asked to unpack an archive of nothing onto a read-only bind mount of it, which only a missing one refuses.
+ * Throws for the first mount that the node cannot have: `NotFound` for a bind mount's source or a volume that is not there,
+ * `Invalid` for a volume of another node, `Unsupported` for a file system that its kernel does not know. Makes the `subPath` of a
+ * volume that is a folder.
  */
 export async function assertMountSources(client: Client, mounts: Record<string, MountInputs> = {}): Promise<void> {
-    for (const [target, { bind }] of Object.entries(mounts)) {
-        if (bind === undefined || (await exists(client, bind))) continue;
-        const property = formatPath(["mounts", target, "bind"]);
-        throw new ContainerdError("NotFound", `the node has no ${bind}: make it there before, or look at the path`, {
-            node: client.node,
-            property,
-        });
+    for (const [target, mount] of Object.entries(mounts)) {
+        const { bind, volume } = mount;
+        if (bind !== undefined) await assertThere(client, bind, ["mounts", target, "bind"]);
+        if (volume !== undefined) await assertVolume(client, target, { ...mount, volume });
     }
 }
 
-async function exists(client: Client, source: string): Promise<boolean> {
-    const nothing = pack();
-    nothing.finalize();
+async function assertThere(client: Client, path: string, property: string[]): Promise<void> {
+    if (await pathExists(client, path)) return;
+    throw new ContainerdError("NotFound", `the node has no ${path}: make it there before, or look at the path`, {
+        node: client.node,
+        property: formatPath(property),
+    });
+}
+
+type VolumeMount = MountInputs & Required<Pick<MountInputs, "volume">>;
+
+async function assertVolume(client: Client, target: string, mount: VolumeMount): Promise<void> {
+    const { volume, subPath } = mount;
+    const property = formatPath(["mounts", target, "volume"]);
+    if (volume.node !== client.node)
+        throw new ContainerdError("Invalid", elsewhere(volume.node, client.node), { property });
+    const source = volumeSource(volume);
+    if (source.kind === "mount") return assertFileSystem(client, source.type, property);
+    if (source.kind === "bind") return assertThere(client, volumePath(mount) ?? "", ["mounts", target, "volume"]);
     try {
-        await applyTar(client, [{ type: "bind", source, options: ["bind", "ro"] }], await collect(nothing));
-        return true;
+        const root = { mode: 0o755, uid: 0, gid: 0 };
+        if (subPath !== undefined) await makeFolders(client, volume.path, foldersTo(volume.path, subPath, root));
+        else if (!(await pathExists(client, volume.path))) throw new ContainerdError("NotFound", "");
     } catch (error) {
-        const said = error instanceof Error ? error.message : String(error);
-        if (/no such file or directory/.test(said)) return false;
-        // A file or a socket cannot be mounted over the folder that containerd takes for it.
-        if (/not a directory/.test(said)) return true;
-        throw error;
+        if (!(error instanceof ContainerdError) || error.code !== "NotFound") throw error;
+        throw new ContainerdError(
+            "NotFound",
+            `the folder of volume ${volumeKey(volume)} is gone from the node: run pulumi refresh, then up makes it anew (what it held is lost)`,
+            { node: client.node, property },
+        );
     }
+}
+
+function foldersTo<T>(base: string, path: string, as: T): (T & { path: string })[] {
+    const parts = path.split("/");
+    return parts.map((_, index) => ({ ...as, path: posix.join(base, ...parts.slice(0, index + 1)) }));
+}
+
+/** Throws `Unsupported` where the node's kernel does not know a type of file system. */
+export async function assertFileSystem(client: Client, type: string, property: string): Promise<void> {
+    if (type === "tmpfs" || (await knowsFileSystem(client, type))) return;
+    throw new ContainerdError(
+        "Unsupported",
+        `the node's kernel cannot mount ${type}: it knows no such file system, and has no module for it (\`modprobe ${type}\` on the node ` +
+            "says more; some distributions have the modules in a package of their own)",
+        { node: client.node, property },
+    );
 }

@@ -21,16 +21,19 @@ export function nameOfUrn(urn: string): string {
     return urn.slice(urn.lastIndexOf("::") + 2);
 }
 
-function stem(urn: string): string {
+function stem(urn: string, room = 0): string {
     const plain = nameOfUrn(urn)
         .replace(/[^A-Za-z0-9]+/g, "-")
         .replace(/^-+|-+$/g, "");
-    return (plain || "container").slice(0, LONGEST - SUFFIX - 1).replace(/-+$/, "");
+    return (plain || "container").slice(0, LONGEST - SUFFIX - 1 - room).replace(/-+$/, "");
 }
 
-/** A new name for a resource: its own and a random suffix, so that a replacement can stand beside it. */
-export function automaticName(urn: string, random = randomBytes(4).toString("hex")): string {
-    return `${stem(urn)}-${random.slice(0, SUFFIX)}`;
+/**
+ * A new name for a resource: its own and a random suffix, so that a replacement can stand beside it. `room`: how many characters
+ * are to be left for what stands behind it.
+ */
+export function automaticName(urn: string, random = randomBytes(4).toString("hex"), room = 0): string {
+    return `${stem(urn, room)}-${random.slice(0, SUFFIX)}`;
 }
 
 /**
@@ -40,6 +43,17 @@ export function automaticName(urn: string, random = randomBytes(4).toString("hex
 export function isAutomaticName(name: string, owners?: readonly string[]): boolean {
     if (!new RegExp(`-[0-9a-f]{${SUFFIX}}$`).test(name)) return false;
     return owners?.some((urn) => stem(urn) === name.slice(0, -SUFFIX - 1)) ?? true;
+}
+
+/**
+ * An object's own name, if one is given; else the automatic one that it has (also when the resource was renamed, by an alias), else
+ * a new one. One that was given and is no longer is given up: as Pulumi's own providers have it, that is a replacement.
+ *
+ * @param room as in {@link automaticName}
+ */
+export function nameFor(given: { name?: string; owner: string }, olds: { name: string } | undefined, room = 0): string {
+    const kept = olds && isAutomaticName(olds.name) ? olds.name : undefined;
+    return given.name ?? kept ?? automaticName(given.owner, undefined, room);
 }
 
 /** A mark that no two objects share, so that one id never means two of them, even under one fixed name. */

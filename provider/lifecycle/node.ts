@@ -11,7 +11,7 @@ import type { Placed } from "./check/common";
 import { nodeSchema } from "./check/node";
 import { formatDuration, parseDuration } from "./check/units";
 import { validate } from "./check/validate";
-import { compare, type Policies } from "./diff";
+import { argumentsOf, compare, type Policies } from "./diff";
 import { clientForChange } from "./leases";
 import type { Lifecycle } from "./lifecycle";
 import { formatId } from "./names";
@@ -73,6 +73,8 @@ const BOOT_TIME = 3 * 60_000;
 const PAUSE = 3_000;
 
 export const node: Lifecycle<NodeInputs, NodeState> = {
+    arguments: argumentsOf(policies),
+
     check(run, olds, news) {
         const { value, failures } = validate(nodeSchema, news);
         if (failures.length) return Promise.resolve({ inputs: news, failures });

@@ -25,6 +25,27 @@ export const LABEL = {
     /** Signal and grace (like `10s`) for whoever stops the process. */
     stopSignal: "pulumi-containerd/stop-signal",
     stopTimeout: "pulumi-containerd/stop-timeout",
+    /** How it is connected to its network (JSON of `Attachment`): its address stays its own as long as it is there. */
+    attachment: "pulumi-containerd/attachment",
+    /** Host ports that were chosen for it (JSON of `HostPorts`): as its address, they stay its own. */
+    hostPorts: "pulumi-containerd/host-ports",
+    /** All its published ports (JSON of texts), for others to know; absent where they are too many for a label. */
+    published: "pulumi-containerd/published",
+    /** On a member: its pod's name, and which one of all pods of that name. */
+    pod: "pulumi-containerd/pod",
+    podUid: "pulumi-containerd/pod-uid",
+    /** On a member: what the program calls it, when it starts among the others (a number), and what it was made from. */
+    member: "pulumi-containerd/member",
+    order: "pulumi-containerd/order",
+    madeFrom: "pulumi-containerd/made-from",
+    /** On a member: its image with the digest, which the container's own record lacks. */
+    image: "pulumi-containerd/image",
+    /** On a pod: its init containers have ended. */
+    initialized: "pulumi-containerd/initialized",
+    /** What a Network is (JSON of `NetworkDefinition`). */
+    network: "pulumi-containerd/network",
+    /** Key of the one whose ports it takes over once it does its work. */
+    predecessor: "pulumi-containerd/predecessor",
 } as const;
 
 /** containerd's own label for the stop signal that an image asks for. */

@@ -6,6 +6,7 @@ import type { Client } from "../containerd/client";
 import { readFiles, removeTree } from "../containerd/node-files";
 import { ContainerdError } from "../errors";
 import { containerFolder } from "../node/folders";
+import { READY_MARK } from "../node/gate.sh";
 import { shellQuote } from "../node/shell";
 import { capabilitiesOfMask } from "../spec/capabilities";
 import type { NodeFacts } from "../spec/context";
@@ -79,6 +80,7 @@ function script(folder: string): string {
         "PATH=/usr/sbin:/usr/bin:/sbin:/bin; umask 077",
         `folder=${shellQuote(folder)}; mkdir -p "$folder"`,
         `{ timeout 5 grep ^CapPrm: /proc/self/status; timeout 5 find /dev -xdev ! -name console \\( -type b -o -type c \\) -exec stat -c '%F|%t|%T|%a|%u|%g|%n' {} +; } >"$folder/${FILE}" 3<&- 4<&- 5>&-`,
+        `: >${READY_MARK}`,
         "exec 5>&-; cat <&4 >/dev/null & exec cat <&3 >/dev/null",
     ].join("\n");
 }

@@ -2,7 +2,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "../containerd/client";
 import { ContainerdError, hasCode } from "../errors";
-import { LOG_URI } from "../node/log-uri";
+import { FRESH_LOG_URI } from "../node/log-uri";
+import { clearBundle, isBundleThere } from "./bundle";
 import { parseDuration } from "./check/units";
 import { IMAGE_STOP_SIGNAL, LABEL } from "./ownership";
 import { RESTART_LABELS } from "./restart";
@@ -43,8 +44,16 @@ export async function processState(client: Client, name: string): Promise<Proces
     }
 }
 
-/** Starts the container's process, where none lies there. `known`: its record, where it was just read. */
-export async function startProcess(client: Client, name: string, known?: Container): Promise<void> {
+/**
+ * Starts the container's process, where none lies there. `known`: its record, where it was just read; `logUri`: of `freshUri`,
+ * where its restart policy may be one that the gate keeps.
+ */
+export async function startProcess(
+    client: Client,
+    name: string,
+    known?: Container,
+    logUri = FRESH_LOG_URI,
+): Promise<void> {
     const container = known ?? (await client.containers.get({ id: name })).container;
     if (!container) throw new ContainerdError("NotFound", `no container ${name}`, { node: client.node });
     const { mounts } = await client.snapshots.mounts({
@@ -54,8 +63,8 @@ export async function startProcess(client: Client, name: string, known?: Contain
     const request = {
         container_id: name,
         rootfs: mounts,
-        stdout: LOG_URI,
-        stderr: LOG_URI,
+        stdout: logUri,
+        stderr: logUri,
         terminal: wantsTerminal(container),
     };
     try {
@@ -74,19 +83,21 @@ export async function startProcess(client: Client, name: string, known?: Contain
 
 /**
  * A start of the monitor's that was under way when it was called off may have come first, and may not be seen yet: then again,
- * until it is there to be ended. Throws `AlreadyExists` where that takes too long.
+ * until it is there to be ended. Throws `AlreadyExists` or `Failed` where that takes too long.
  */
 async function createTask(client: Client, request: Parameters<Client["tasks"]["create"]>[0]): Promise<void> {
+    const name = request.container_id ?? "";
     const end = Date.now() + LATE_START;
     for (;;) {
         try {
             await client.tasks.create(request, { timeout: CREATE_TIMEOUT });
             return;
         } catch (error) {
-            if (!hasCode(error, "AlreadyExists") || Date.now() > end) throw error;
+            if (!(hasCode(error, "AlreadyExists") || isBundleThere(error)) || Date.now() > end) throw error;
+            if (isBundleThere(error)) await clearBundle(client, name);
         }
-        await stopProcess(client, request.container_id ?? "", { signal: "SIGKILL", timeout: "0s" });
-        await finishDelete(client, request.container_id ?? "");
+        await stopProcess(client, name, { signal: "SIGKILL", timeout: "0s" });
+        await finishDelete(client, name);
         await sleep(LATE_START_PAUSE);
     }
 }
@@ -212,12 +223,20 @@ export async function exited(client: Client, id: ProcessId, timeout: number): Pr
     }
 }
 
+const SHIM_GONE_ATTEMPTS = 5;
+
 /** Removes what is left of a process that ended; its log is complete then. */
 export async function removeTask(client: Client, name: string): Promise<void> {
-    try {
-        await client.tasks.delete({ container_id: name }, { timeout: CREATE_TIMEOUT });
-    } catch (error) {
-        if (!hasCode(error, "NotFound")) throw error;
+    for (let attempt = 1; ; attempt++) {
+        try {
+            await client.tasks.delete({ container_id: name }, { timeout: CREATE_TIMEOUT });
+            return;
+        } catch (error) {
+            if (hasCode(error, "NotFound")) return;
+            // The monitor deleted it at the same moment, and its shim has ended: asked again, containerd knows that.
+            if (attempt === SHIM_GONE_ATTEMPTS || !/ttrpc: closed/.test((error as Error).message)) throw error;
+            await sleep(LATE_START_PAUSE);
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 import type { Client } from "../containerd/client";
 import { listPullRemains, sweepImageLeftovers } from "../images/sweep";
 import { release } from "../images/records";
+import { removeClaimedVolumes } from "./make-volume";
 import { LABEL, onNode } from "./ownership";
 import { removeContainer } from "./remove-container";
 import type { Run } from "./run";
@@ -17,6 +18,7 @@ export async function removeClaimed(run: Run, client: Client, of: { node: string
         for (const { id, labels } of await containersOf(at, of.claim)) {
             await removeContainer(run, { node: of.node, namespace, name: id, uid: labels[LABEL.uid] ?? "" });
         }
+        await removeClaimedVolumes(at, of.claim);
         const { leases, snapshots, claims } = await listPullRemains(at);
         const ours = ({ owner }: { owner: string }) => owner.endsWith(onNode(of.claim));
         const owners = new Set([...leases, ...snapshots].filter(ours).map(({ owner }) => owner));

@@ -14,6 +14,10 @@ import { containerFolder, NODE_FOLDER } from "../node/folders";
 import type { ContainerInputs } from "../spec/inputs";
 import { deleteObject, disarm } from "./late-start";
 import { clientForChange } from "./leases";
+import { chosenNetwork } from "./network/attachment";
+import { attachmentIn } from "./network/networking";
+import { removeNetwork } from "./network/node-network";
+import { networkSettings } from "./network/settings";
 import { LABEL } from "./ownership";
 import { stopOf, stopProcess } from "./process";
 import type { Run } from "./run";
@@ -35,6 +39,7 @@ export async function removeContainer(run: Run, doomed: Doomed): Promise<void> {
     await removeSnapshotOf(client, snapshotter, name, uid);
     // Only now nothing writes to its log any more.
     if (container && !(await disarm(client, name, onlyOurs(container.labels)))) return releaseImageOf(client, doomed);
+    if (container || chosenNetwork(doomed.network ?? "host")) await removeNetworkOf(client, doomed, container?.labels);
     await removeFolder(client, doomed.namespace, name);
     await releaseImageOf(client, doomed);
     if (container) await deleteObject(client, name);
@@ -66,9 +71,23 @@ async function removeFolder(client: Client, namespace: string, name: string): Pr
     }
 }
 
-/** Whose it is, and nothing that anybody else acts on. */
+/**
+ * Removes its network, where it has one of its own: what that was stands on its object to the last. Where somebody else removed that
+ * (no `labels`), the script in its folder knows.
+ */
+async function removeNetworkOf(client: Client, doomed: Doomed, labels?: Record<string, string>): Promise<void> {
+    const attachment = labels ? attachmentIn(labels) : ({ driver: "none" } as const);
+    if (!attachment) return;
+    const owner = labels?.[LABEL.owner] ?? "";
+    const named = { owner, namespace: doomed.namespace, name: doomed.name, network: "bridge" as const };
+    await removeNetwork(client, networkSettings(named, attachment));
+}
+
+/** Whose it is and what its network is, and nothing that anybody else acts on. */
 function onlyOurs(labels: Record<string, string>): Record<string, string> {
+    const attachment = labels[LABEL.attachment];
     return {
+        ...(attachment && { [LABEL.attachment]: attachment }),
         [LABEL.owner]: labels[LABEL.owner] ?? "",
         [LABEL.uid]: labels[LABEL.uid] ?? "",
         [LABEL.phase]: "creating",

@@ -99,17 +99,18 @@ export class Run {
         const key = this.#keyOf(node);
         const known = this.shared.transports.get(key);
         if (known) return known;
-        const { host, socket = DEFAULT_SOCKET, ...rest } = this.#settingsOf(node);
+        const own = this.#connectionTo(node);
+        const {
+            host,
+            socket = DEFAULT_SOCKET,
+            ...rest
+        }: Partial<ConnectionSettings> = own ?? nodeSettings(this.settings, node);
         const transport =
             host === undefined
                 ? unixTransport(node, socket)
-                : this.shared.pool.transport(node, { ...rest, host, socket });
+                : this.shared.pool.transport(node, { ...rest, host, socket }, own ? "connection" : "config");
         this.shared.transports.set(key, transport);
         return transport;
-    }
-
-    #settingsOf(node: string): Partial<ConnectionSettings> {
-        return this.#connectionTo(node) ?? nodeSettings(this.settings, node);
     }
 
     /** A machine that was made anew under the same name is another one. */

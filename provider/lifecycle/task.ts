@@ -4,12 +4,12 @@ import { nodeFacts } from "../containerd/facts";
 import { ContainerdError } from "../errors";
 import { bringUp } from "./bring-up";
 import { type Placed, placed, nodePolicies } from "./check/common";
-import { taskSchema } from "./check/task";
+import { taskSchema, withTimes } from "./check/task";
 import { factsOf, lacking } from "./check/facts";
 import { validate } from "./check/validate";
 import { claim, letGo, ourLabels } from "./claim-container";
-import { compare, type Policies } from "./diff";
-import { type HealthInputs, isHealthy } from "./health";
+import { argumentsOf, compare, type Policies } from "./diff";
+import { type HealthInputs, isHealthy, patientOf } from "./health";
 import { type Failure, type Lifecycle, NotReady } from "./lifecycle";
 import { parseId } from "./names";
 import { processState, stopOf, stopProcess } from "./process";
@@ -58,12 +58,13 @@ const policies: Policies<TaskInputs> = {
     generation: "update",
 };
 
-/** Docker's, but for `startPeriod`, which there is none. */
-const HEALTH_DEFAULTS = { interval: "10s", timeout: "5s", retries: 3, startPeriod: "30s" };
-
 export const task: Lifecycle<TaskInputs, TaskState> = {
+    arguments: argumentsOf(policies),
+
     async check(run, olds, news) {
-        const { value, failures } = validate(taskSchema, news);
+        const said = withKnown(news as Partial<TaskInputs>, olds);
+        if (!said) return Promise.resolve({ inputs: news, failures: [] });
+        const { value, failures } = validate(taskSchema, said);
         if (failures.length) return Promise.resolve({ inputs: news, failures });
         const given = value as Partial<TaskInputs> & { owner: string };
         const once = given.once ?? false;
@@ -79,6 +80,7 @@ export const task: Lifecycle<TaskInputs, TaskState> = {
             restart: given.restart ?? (once ? "no" : "always"),
             health: withTimes(given.health),
             desired: given.desired ?? "running",
+            hasContainer: undefined,
         };
         return Promise.resolve({ inputs, failures: [...contradictions(inputs), ...lacking(inputs, factsOf(news))] });
     },
@@ -137,8 +139,15 @@ export const task: Lifecycle<TaskInputs, TaskState> = {
     },
 };
 
-function withTimes(health: TaskInputs["health"]): TaskInputs["health"] {
-    return health === undefined || isUnknown(health) ? health : { ...HEALTH_DEFAULTS, ...health };
+/**
+ * What the program says of a Task. Where its Container has failed in this `up`, and the engine goes on (`--continue-on-error`), what
+ * is not known of the Container is absent: it is as it was then, or `undefined` where there was none. The engine passes the Task
+ * over in the end; an error of its own would only hide the one that counts.
+ */
+function withKnown(news: Partial<TaskInputs> & { hasContainer?: boolean }, olds?: TaskInputs): object | undefined {
+    const { container = olds?.container, node = olds?.node } = news;
+    if (!news.hasContainer || (news.container !== undefined && news.node !== undefined)) return news;
+    return container === undefined || node === undefined ? undefined : { ...news, container, node };
 }
 
 /** What can be said of a Task that another program made, by its id alone. */
@@ -177,7 +186,10 @@ function clientOf(run: Run, { node, container }: TaskInputs): Promise<Client> {
 async function isReady(run: Run, client: Client, state: TaskState, status: "running" | "stopped"): Promise<boolean> {
     if (status !== state.desired) return false;
     if (status === "stopped" || !state.health) return true;
-    const patient = { client, transport: run.transport(state.node), name: parseId(state.container).name };
+    const { name } = parseId(state.container);
+    const { container } = await client.containers.get({ id: name });
+    if (!container) return false;
+    const patient = await patientOf(run, client, state, container);
     try {
         return await isHealthy(patient, state.health, (why) => run.report.progress(state.owner, why));
     } finally {

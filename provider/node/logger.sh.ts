@@ -3,7 +3,8 @@
  *
  * It is started by the shim through `LOG_URI` and needs dash, coreutils and sed, nothing of ours. Its settings stand before
  * it as variables: `folder`, `log`, `driver` (`file` or `none`), `max_size` (bytes of a file), `max_files` (the current one
- * included). What it keeps to:
+ * included), `network` (the script to be run before, or
+ * empty), and those of the log URI (`logUri`). What it keeps to:
  *
  * - The application comes first. Whatever happens to a disk, a folder or a part of the logger, the output goes on being
  *   read; what can't be written is thrown away, and writing resumes when it can.
@@ -14,13 +15,32 @@
  * `dd` counts reads, not bytes. So each `dd` gets a block size and a count whose product the file still has room for, and
  * the number of reads that it reports tells the end of the stream from a file that is full.
  */
-export const LOGGER_SCRIPT = `
+import { GATE_FUNCTIONS } from "./gate.sh";
+
+export const LOGGER_SCRIPT = `${GATE_FUNCTIONS}
 umask 027
 LC_ALL=C; export LC_ALL PATH
 
-# Networks will be made here, each command by "limited"; what it prints is the reason of a failure.
-ensure() { :; }
 limited() { limit=$1; shift; timeout -k 1 "$limit" "$@" </dev/null 3<&- 4<&- 5>&-; }
+
+# Ensures the network, which says in ensure.log what it does. How much that is, is limited too: /run is memory.
+ensure() {
+    [ -n "$network" ] || return 0
+    [ -f "$network" ] || { refuse "the script of its network is gone: $network"; return 1; }
+    (ulimit -f 32768; limited 20 sh "$network" ensure) >ensure.log 2>&1
+    status=$?
+    [ ! -s ensure.log ] || { tail -c 4096 ensure.log >ensure.new && mv ensure.new ensure.log; }
+    [ "$status" -ne 0 ] || return 0
+    why=$(sed -n '/[^[:space:]]/h; \${ x; p; }' ensure.log | tail -c 300)
+    case $status in 124 | 137)
+        why="its network was not ensured within 20 s, or killed, and said last: \${why:-nothing}"
+        # Each such attempt holds up the restarts of the whole node: it waits like what ends at once, but has not failed.
+        note_start
+        write "$folder/ended" "$boot/$time none" ;;
+    esac
+    refuse "\${why:-its network could not be ensured: status $status}"
+    return 1
+}
 
 # Copies a stream to standard output until it ends, whatever becomes of cat. The trap is for a shell that cannot fork.
 relay() {
@@ -78,14 +98,27 @@ write_files() {
     trap - EXIT
 }
 
-# A hook can look for the mark and print the reason if it is missing; the bundle's folder is new for each start.
-(ensure) >ensure.log 2>&1 3<&- 4<&- 5>&- && echo >ensured
+# containerd could not remove this bundle beside what it has forgotten of the last one (lifecycle/bundle.ts).
+forgotten=../.\${PWD##*/}
+[ "$forgotten" = ../. ] || [ ! -d "$forgotten" ] || rm -rf --one-file-system "$forgotten" 2>/dev/null
+
+# The bundle's folder is new for each start. With a terminal the process is made before its logger: too late to refuse it.
+ready= over= count=0 failures=0
+if [ -e init.pid ] || { admit && ensure; }; then note_start; pass && ready=1; fi 2>/dev/null
+# While the start is under way: a later one must not be told so.
+[ -z "$over" ] || tell_monitor >/dev/null 2>&1
 exec 5>&-
+if [ -z "$ready" ]; then
+    # Nothing will run, or at least nothing that should.
+    cat <&4 >/dev/null 3<&- &
+    exec cat <&3 >/dev/null 4<&-
+fi
+watch
 
 trap '' HUP INT TERM
-if [ "$driver" = none ]; then streams >/dev/null; exit 0; fi
-streams | write_files &
+if [ "$driver" = none ]; then streams >/dev/null & else streams | write_files & fi
 exec 3<&- 4<&-
-wait
+wait $!
+unwatch 2>/dev/null
 exit 0
 `;

@@ -1,3 +1,7 @@
+/** The commands that are looked for. */
+// prettier-ignore
+export const TOOLS = ["ip", "ss", "nft", "conntrack", "unshare", "nsenter", "flock", "timeout", "awk", "perl", "socat"] as const;
+
 /**
  * The script that asks a machine what it has: `survey.sh PATH-OF-CONTAINERD'S-SOCKET` prints `key=value` lines.
  *
@@ -39,7 +43,7 @@ done
 say cpus "$(getconf _NPROCESSORS_ONLN 2>/dev/null || nproc 2>/dev/null)"
 say memory "$(sed -n 's/^MemTotal: *\\([0-9]*\\) kB$/\\1/p' /proc/meminfo)"
 
-for tool in iptables nft conntrack unshare timeout flock socat; do
+for tool in ${TOOLS.join(" ")}; do
     say "tool.$tool" "$(command -v "$tool" 2>/dev/null)"
 done
 for folder in /usr/lib/cni /opt/cni/bin; do

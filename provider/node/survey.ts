@@ -1,12 +1,9 @@
 /** What a machine has for running containers, asked by one shell script. Parsing is pure. */
 import type { Transport } from "../transport/transport";
-import { SURVEY_SCRIPT } from "./survey.sh";
+import { SURVEY_SCRIPT, TOOLS } from "./survey.sh";
 
 /** Milliseconds; the script itself gives up after 12 s and a last command. */
 const TIMEOUT = 25_000;
-
-/** The commands that are looked for. */
-export const TOOLS = ["iptables", "nft", "conntrack", "unshare", "timeout", "flock", "socat"] as const;
 
 /** Whether the file is containerd's socket, and the user who is logged in may open it. */
 export type SocketState = "open" | "denied" | "absent" | "other";

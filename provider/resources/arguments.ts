@@ -36,19 +36,19 @@ export type Restart = "no" | "always" | "unless-stopped" | "on-failure" | `on-fa
 export type Health = HealthTiming &
     (
         | {
-              /** A command inside the container; exit status 0 is healthy. */
+              /** A command inside the container; exit status 0 is healthy. Words of `self` are filled in. */
               exec: pulumi.Input<pulumi.Input<string>[]>;
               http?: never;
               tcp?: never;
           }
         | {
-              /** A GET from the node to `127.0.0.1`; `status` defaults to any of 200 to 399. */
+              /** A GET from the node to the container (with network `host`, to `127.0.0.1`); `status` defaults to any of 200 to 399. */
               http: { port: pulumi.Input<number>; path?: Optional<string>; status?: Optional<number> };
               exec?: never;
               tcp?: never;
           }
         | {
-              /** A connection from the node to `127.0.0.1`. */
+              /** A connection from the node to the container (with network `host`, to `127.0.0.1`). */
               tcp: { port: pulumi.Input<number> };
               exec?: never;
               http?: never;

@@ -2,21 +2,61 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { Dict, Optional, PlacedArgs, Size } from "./arguments";
 import { declared } from "./idle";
-import { Image } from "./image";
+import type { Image } from "./image";
 import { placed, placement } from "./placement";
+import { endpointOf } from "./endpoint";
+import { networkInput, type Network, type NetworkAttachment } from "./network";
+import type { NetworkingArgs } from "./network-arguments";
+import { processInputs } from "./process-inputs";
 import { ContainerdResource } from "./resource";
+import type { Volume } from "./volume";
 
-/** A mount; its key in `mounts` is the absolute path in the container. Exactly one of `bind` and `tmpfs`. */
-export type Mount = (
+/**
+ * A mount; its key in `mounts` is the absolute path in the container. A Volume itself, or exactly one of `volume`, `bind`, `tmpfs`
+ * and `scratch`.
+ */
+export type Mount = Volume | MountArgs;
+
+/** A mount, with what there is to say about it. */
+export type MountArgs = (
+    | {
+          /** A Volume on the same node. */
+          volume: Volume;
+          /**
+           * A path below the volume; in a folder it is made where it is missing (root's, 0755). Whoever may write into the volume can put
+           * a symbolic link there, which leads the next start elsewhere on the node: say it only where all of them are trusted.
+           */
+          subPath?: Optional<string>;
+          bind?: never;
+          tmpfs?: never;
+          scratch?: never;
+      }
     | {
           /** Absolute path on the node; it must exist. */
           bind: pulumi.Input<string>;
+          volume?: never;
           tmpfs?: never;
+          scratch?: never;
+          subPath?: never;
       }
     | {
           /** In memory: `size` defaults to half of the node's memory, `mode` (octal) to `"1777"`. */
           tmpfs: { size?: Size; mode?: Optional<string> };
+          volume?: never;
           bind?: never;
+          scratch?: never;
+          subPath?: never;
+      }
+    | {
+          /**
+           * Name of a folder on the node's disk of the container's own (of the pod's, which its members share by the name): empty at
+           * first, it lives through restarts and reboots, as long as the container. All users may write into it.
+           */
+          scratch: pulumi.Input<string>;
+          volume?: never;
+          bind?: never;
+          tmpfs?: never;
+          subPath?: never;
       }
 ) & {
     readOnly?: Optional<boolean>;
@@ -37,10 +77,16 @@ export interface FileArgs {
     /** Group, a number. Default 0. */
     gid?: Optional<number>;
     /**
-     * What a changed content does to the running process: `restart` (default), or `none`, with which it keeps the old one and
-     * sees the new one at its next start.
+     * What a running process is told when the file has changed:
+     * `restart` (default) starts it anew, and until then it has the old file. With all others the file changes under the process'
+     * eyes, at the same path and in the same inode. `none` tells it nothing: one that reads while it is written may find, for a
+     * moment, the new content with the end of a longer old one behind it. `{ signal: "SIGHUP" }` goes to the process itself, and
+     * `{ exec: ["nginx", "-s", "reload"] }` runs beside it as its user, both once the file is whole. A command that fails (or takes
+     * longer than a minute, or the option `customTimeouts`' `update`) fails the update, and the file is put back as it was.
      */
-    onChange?: Optional<"restart" | "none">;
+    onChange?: Optional<
+        "restart" | "none" | { signal: pulumi.Input<string> } | { exec: pulumi.Input<pulumi.Input<string>[]> }
+    >;
 }
 
 /** What runs: an image and how its process is started. */
@@ -94,16 +140,15 @@ export interface ProcessArgs {
 }
 
 /** Arguments of a {@link Container}. */
-export interface ContainerArgs extends PlacedArgs, ProcessArgs {
+export interface ContainerArgs extends PlacedArgs, ProcessArgs, NetworkingArgs {
     /** containerd's id. Default: the resource's name and a random suffix, so that a replacement can stand beside it. */
     name?: Optional<string>;
     /**
-     * `host` is the node's own network, `none` a loopback alone. The default will be `bridge`, which this version does not
-     * have yet: say `host` or `none`.
+     * `bridge` (default): an address of its own on the node's default network, which ports can be published to. `host` is the
+     * node's own network, `none` a loopback alone. Or a Network, with fixed addresses and aliases if need be, or another
+     * Container, whose network this one then shares.
      */
-    network?: Optional<"bridge" | "host" | "none">;
-    /** Default: the name, or with network `host` the node's. */
-    hostname?: Optional<string>;
+    network?: Optional<"bridge" | "host" | "none"> | Network | NetworkAttachment | Container;
     /** containerd's snapshotter. Default: the node's (`overlayfs`). */
     snapshotter?: Optional<string>;
     /** containerd's runtime. Default `io.containerd.runc.v2`. */
@@ -123,8 +168,10 @@ export interface ContainerArgs extends PlacedArgs, ProcessArgs {
 export class Container extends ContainerdResource {
     /** containerd's id, as in `ctr containers ls`. */
     declare readonly containerId: pulumi.Output<string>;
-    /** Where its ports answer: with network `host` the node's address; empty with `none`. */
+    /** Its own address, which it keeps as long as it is there; with network `host` the node's, empty with `none`. */
     declare readonly address: pulumi.Output<string>;
+    /** Where published ports answer: `80/tcp` to `edge-1.example.net:8080`. */
+    declare readonly published: pulumi.Output<Record<string, string>>;
     /** The node it is on. */
     declare readonly node: pulumi.Output<string>;
     /** containerd's namespace it is in. */
@@ -140,13 +187,12 @@ export class Container extends ContainerdResource {
             "Container",
             name,
             {
-                ...args,
-                image: args.image instanceof Image ? args.image.pinned : args.image,
-                ...(args.image instanceof Image && { imageFrom: placeOf(args.image) }),
-                ...(args.secrets && { secrets: secretValues(args.secrets) }),
+                ...processInputs(args),
                 generation: undefined,
                 containerId: undefined,
                 address: undefined,
+                published: undefined,
+                ...(args.network !== undefined && { network: networkInput(args.network) }),
                 ...place,
                 namespace: args.namespace,
             },
@@ -156,27 +202,16 @@ export class Container extends ContainerdResource {
         if (opts?.id === undefined) declared(this, name);
     }
 
-    /** `host:port` of a port of the container, for other programs. */
-    endpoint(port: number): pulumi.Output<string> {
-        return pulumi.interpolate`${this.address}:${port}`;
+    /**
+     * `host:port` at which others reach a port of the container: where it is published, on the node; else at its own address,
+     * which only the node and its containers reach.
+     */
+    endpoint(port: number, protocol: "tcp" | "udp" | "sctp" = "tcp"): pulumi.Output<string> {
+        return endpointOf(this, port, protocol);
     }
 
     /** A container that another program manages, by its id; only read, never changed. */
     static get(name: string, id: pulumi.Input<pulumi.ID>, opts?: pulumi.CustomResourceOptions): Container {
         return new Container(name, {} as ContainerArgs, { ...opts, id });
     }
-}
-
-/** `node/namespace` of Images: one Output each, because the SDK takes a stack trace for every promise below one. */
-const places = new WeakMap<Image, pulumi.Output<string>>();
-
-function placeOf(image: Image): pulumi.Output<string> {
-    const place = places.get(image) ?? pulumi.interpolate`${image.node}/${image.namespace}`;
-    places.set(image, place);
-    return place;
-}
-
-/** Each value on its own, so that the names stay readable in a preview. */
-function secretValues(values: Record<string, pulumi.Input<string>>): Record<string, pulumi.Output<string>> {
-    return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, pulumi.secret(value)]));
 }

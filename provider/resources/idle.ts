@@ -3,10 +3,13 @@ import * as pulumi from "@pulumi/pulumi";
 
 /** Containers on which no Task stands so far, with their names. */
 const idle = new Map<pulumi.Resource, string>();
+/** Whether the program's end is waited for: once, however often nothing is idle in between. */
+let awaited = false;
 
 /** A Container was declared. */
 export function declared(container: pulumi.Resource, name: string): void {
-    if (idle.size === 0) process.once("beforeExit", tell);
+    if (!awaited) process.once("beforeExit", tell);
+    awaited = true;
     idle.set(container, name);
 }
 
@@ -19,6 +22,7 @@ export function runs(container: pulumi.Resource | undefined): void {
 const SHOWN = 5;
 
 function tell(): void {
+    awaited = false;
     for (const [container, name] of [...idle].slice(0, SHOWN)) {
         void pulumi.log.info(`nothing runs in it: no Task stands on the Container ${name}`, container);
     }

@@ -138,7 +138,7 @@ function withSecrets(connection: ConnectionArgs): pulumi.Inputs {
     return { ...connection, ...Object.fromEntries(secrets.map((key) => [key, pulumi.secret(connection[key])])) };
 }
 
-const PLACED = /^pulumi-nodejs:dynamic\/containerd:(?:Image|Container)$/;
+const PLACED = /^pulumi-nodejs:dynamic\/containerd:(?:Image|Container|Pod|Volume|Network)$/;
 const TASK = "pulumi-nodejs:dynamic/containerd:Task";
 
 /**

@@ -5,7 +5,7 @@
 import * as pulumi from "@pulumi/pulumi";
 
 /** The kinds of resources, each a lifecycle of its own in the provider. */
-export type Kind = "Node" | "Image" | "Container" | "Task";
+export type Kind = "Node" | "Image" | "Container" | "Task" | "Network" | "Volume" | "Pod";
 
 /**
  * What the state keeps as a resource's provider: a constant, so that it never makes a diff. The required path and the
@@ -37,7 +37,10 @@ export abstract class ContainerdResource extends pulumi.CustomResource {
                       ...(opts.customTimeouts && { timeouts: opts.customTimeouts }),
                       ...(opts.replaceOnChanges && { replaceOnChanges: opts.replaceOnChanges }),
                   };
-        super(type, name, { ...props, ...bookkeeping, __provider: providerOf(kind) }, opts);
+        // Of an update that failed (lifecycle/steadfast.ts): what it holds has other names here, by which Pulumi knows no secrets.
+        const secret = { additionalSecretOutputs: ["unfinished"] };
+        const options = pulumi.mergeOptions(opts, secret);
+        super(type, name, { ...props, ...bookkeeping, __provider: providerOf(kind) }, options);
     }
 }
 

@@ -12,7 +12,8 @@ export interface TaskArgs {
     container: Container;
     /**
      * When containerd starts it again, also at boot. Default `always`; with `once`, `no`. The node's restart monitor looks at
-     * its own interval (10 s by default). `on-failure` needs containerd 1.7 or later, and does not start at boot.
+     * its own interval (10 s by default). `on-failure` from containerd 1.7 on does not start at boot; before, our gate keeps it,
+     * which does, and needs perl on the node.
      */
     restart?: Optional<Restart>;
     /** How `up` finds out that it works; without it, a process that runs is enough. */
@@ -54,6 +55,7 @@ export class Task extends ContainerdResource {
                 ...rest,
                 ...(container && placement.get(container)),
                 container: container?.id,
+                ...(container && { hasContainer: true }),
                 node: container?.node,
                 generation: container?.generation,
                 ready: undefined,

@@ -6,8 +6,9 @@ import { withCgroup, withLimits } from "./cgroup";
 import type { SpecContext, SpecOption } from "./context";
 import { withDevices } from "./devices";
 import { withFiles } from "./files";
+import { withHooks } from "./hooks";
 import { inMountOrder, withDefaultMounts, withMounts, withReadOnly } from "./mounts";
-import { withHostname, withNamespaces, withNetwork } from "./namespaces";
+import { withDomainname, withHostname, withNamespaces, withNetwork, withSharedMemory } from "./namespaces";
 import { withArgs, withEnv, withTty, withWorkdir } from "./process";
 import { withCapabilities, withNoNewPrivileges, withProtectedPaths, withSeccomp } from "./security";
 import type { Spec } from "./types";
@@ -25,7 +26,9 @@ const OPTIONS: readonly SpecOption[] = [
     withNamespaces,
     withHostname,
     withNetwork,
+    withDomainname,
     withDefaultMounts,
+    withSharedMemory,
     withMounts,
     withFiles,
     withReadOnly,
@@ -38,6 +41,8 @@ const OPTIONS: readonly SpecOption[] = [
     // What it may use
     withCgroup,
     withLimits,
+    // What may refuse its start
+    withHooks,
     // Last
     inMountOrder,
 ];

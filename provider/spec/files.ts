@@ -5,10 +5,12 @@
  */
 import { createHash } from "node:crypto";
 import { ContainerdError } from "../errors";
+import { hostsPath, resolvConfPath } from "../network/settings";
 import type { SpecOption } from "./context";
 import type { ContainerInputs } from "./inputs";
-import { bindMount } from "./mounts";
+import { bindMount, scratchFolder } from "./mounts";
 import { containerHostname } from "./namespaces";
+import { isOnHost, sandboxOf } from "./sandbox";
 import type { Mount } from "./types";
 
 /** Where secrets stand in the container, as with Docker. */
@@ -45,6 +47,14 @@ export function filePaths(inputs: ContainerInputs, folder: string): NodeFile[] {
     return [...generated, ...files, ...secrets];
 }
 
+/** The folders of `scratch` mounts, to be made in the folder of the container or pod whose they are. */
+export function scratchFolders(inputs: Pick<ContainerInputs, "mounts">, folder: string): Omit<NodeFile, "content">[] {
+    const names = Object.values(inputs.mounts ?? {}).flatMap(({ scratch }) => (scratch === undefined ? [] : [scratch]));
+    // For whatever user the process has, as with Kubernetes' emptyDir; nobody else on the node gets to it.
+    const open = { mode: 0o777, uid: 0, gid: 0 };
+    return [...new Set(names)].sort().map((name) => ({ path: scratchFolder(folder, name), ...open }));
+}
+
 /** The mounts of `files`, `secrets` and what is generated or taken from the node for `/etc`. */
 export const withFiles: SpecOption = (spec, { inputs, folder, node }) => {
     const mounts = [...Object.keys(generatedFiles(inputs)), ...Object.keys(inputs.files ?? {})].map((target) =>
@@ -72,11 +82,16 @@ function generatedFiles(inputs: ContainerInputs): Record<string, string> {
 
 /**
  * With network `host`, the node's names: its `/etc/hosts` and `/etc/resolv.conf`, read-only. The node replacing such a file
- * (rather than writing into it) is seen from the next start on. With `none` there is nobody to ask: no resolv.conf.
+ * (rather than writing into it) is seen from the next start on. With `none` there is nobody to ask: no resolv.conf. On any other
+ * network both are written by the network's script, for all who share it.
  */
 function nodeFiles(inputs: ContainerInputs): Mount[] {
-    if (inputs.network !== "host") return [];
-    const shared = withoutGiven({ "/etc/hosts": "/etc/hosts", "/etc/resolv.conf": "/etc/resolv.conf" }, inputs);
+    const sandbox = sandboxOf(inputs);
+    const onHost = isOnHost(inputs.network);
+    if (!sandbox && !onHost) return [];
+    const hosts = sandbox && !onHost ? hostsPath(sandbox.folder) : "/etc/hosts";
+    const resolver = sandbox && !onHost ? resolvConfPath(sandbox.folder) : "/etc/resolv.conf";
+    const shared = withoutGiven({ "/etc/hosts": hosts, "/etc/resolv.conf": resolver }, inputs);
     return Object.entries(shared).map(([target, path]) => bindMount(target, path, { readOnly: true }));
 }
 

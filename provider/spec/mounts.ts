@@ -3,7 +3,9 @@ import { posix } from "node:path";
 import { ContainerdError } from "../errors";
 import { type NodeFacts, type SpecOption, kernelAtLeast } from "./context";
 import type { MountInputs } from "./inputs";
+import { scratchHome } from "./sandbox";
 import type { Mount } from "./types";
+import { volumeSource } from "./volumes";
 
 /** Docker's 64 MiB. */
 const SHM_SIZE = 64 * 1024 * 1024;
@@ -33,13 +35,13 @@ export const withDefaultMounts: SpecOption = (spec, { inputs }) => {
 };
 
 /** `mounts`. One at the place of a default mount replaces it, and one at `/dev` all that lies below, as with Docker. */
-export const withMounts: SpecOption = (spec, { inputs, node }) => {
+export const withMounts: SpecOption = (spec, { inputs, folder, node }) => {
     const given = Object.entries(inputs.mounts ?? {});
     const replaced = (mount: Mount) =>
         given.some(
             ([target]) => mount.destination === target || (target === "/dev" && mount.destination.startsWith("/dev/")),
         );
-    const own = given.map(([target, mount]) => toMount(target, mount, node));
+    const own = given.map(([target, mount]) => toMount(target, mount, scratchHome(inputs, folder), node));
     return { ...spec, mounts: [...spec.mounts.filter((mount) => !replaced(mount)), ...own] };
 };
 
@@ -74,21 +76,63 @@ function tmpfsMount(target: string, { tmpfs = {}, readOnly }: MountInputs): Moun
     return { destination: target, type: "tmpfs", source: "tmpfs", options };
 }
 
-function toMount(target: string, mount: MountInputs, node: NodeFacts | undefined): Mount {
+/** Where a `scratch` mount's folder lies, in the folder of the container or pod whose it is. */
+export function scratchFolder(folder: string, name: string): string {
+    return `${folder}/scratch/${name}`;
+}
+
+function toMount(target: string, mount: MountInputs, folder: string, node: NodeFacts | undefined): Mount {
     const property = `mounts[${JSON.stringify(target)}]`;
     if (!posix.isAbsolute(target) || posix.normalize(target) !== target || target === "/") {
         const reason = "the path in the container must be absolute, plain (no .., no trailing /), and not / itself";
         throw new ContainerdError("Invalid", reason, { property });
     }
-    if ((mount.bind === undefined) === (mount.tmpfs === undefined)) {
-        throw new ContainerdError("Invalid", "say exactly one of bind and tmpfs", { property });
+    const { bind, tmpfs, scratch, volume } = mount;
+    if ([bind, tmpfs, scratch, volume].filter((kind) => kind !== undefined).length !== 1) {
+        throw new ContainerdError("Invalid", "say exactly one of bind, tmpfs, scratch and volume", { property });
     }
-    if (mount.bind === undefined) return tmpfsMount(target, mount);
-    if (!posix.isAbsolute(mount.bind)) {
-        const reason = `${JSON.stringify(mount.bind)} is not an absolute path on the node`;
+    if (volume !== undefined) return volumeMount(target, { ...mount, volume }, node);
+    if (scratch !== undefined) return bindMount(target, scratchFolder(folder, scratch), mount, node);
+    if (bind === undefined) return tmpfsMount(target, mount);
+    if (!posix.isAbsolute(bind)) {
+        const reason = `${JSON.stringify(bind)} is not an absolute path on the node`;
         throw new ContainerdError("Invalid", reason, { property: `${property}.bind` });
     }
-    return bindMount(target, mount.bind, mount, node);
+    return bindMount(target, bind, mount, node);
+}
+
+type VolumeMount = MountInputs & Required<Pick<MountInputs, "volume">>;
+
+/** The path on the node that a volume's mount binds; undefined for what the kernel mounts in each container. */
+export function volumePath({ volume, subPath = "" }: VolumeMount): string | undefined {
+    const source = volumeSource(volume);
+    if (source.kind === "mount") return undefined;
+    return posix.join(source.kind === "folder" ? volume.path : source.device, subPath);
+}
+
+function volumeMount(target: string, mount: VolumeMount, node: NodeFacts | undefined): Mount {
+    const source = volumeSource(mount.volume);
+    const { subPath, readOnly } = mount;
+    const bound = volumePath(mount);
+    if (bound !== undefined || source.kind !== "mount") {
+        const plain = bindMount(target, bound ?? "", mount, node);
+        const options = source.kind === "bind" ? source.options : [];
+        return { ...plain, options: [...(plain.options ?? []), ...options] };
+    }
+    if (source.type === "tmpfs") {
+        return {
+            destination: target,
+            type: "tmpfs",
+            source: "tmpfs",
+            options: ["noexec", "nosuid", "nodev", ...source.options, ...(readOnly ? ["ro"] : [])],
+        };
+    }
+    return {
+        destination: target,
+        type: source.type,
+        source: subPath === undefined ? source.device : `${source.device.replace(/\/$/, "")}/${subPath}`,
+        options: [...source.options, ...(readOnly ? ["ro"] : [])],
+    };
 }
 
 function kernelMount(destination: string, type: string, ...options: string[]): Mount {

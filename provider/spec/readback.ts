@@ -36,11 +36,15 @@ const ROWS: readonly Row[] = [
         read: ({ actual }) => ({ tty: actual.process.terminal ?? false }),
     },
     { part: ({ hostname }) => hostname, read: ({ actual }) => ({ hostname: actual.hostname ?? "" }) },
+    { part: domainnameOf, read: readDomainname },
     { part: ({ root }) => root.readonly ?? false, read: ({ actual }) => ({ readOnly: actual.root.readonly ?? false }) },
     { part: ({ mounts }) => mounts, read: readMounts },
     { part: isPrivileged, read: ({ actual }) => ({ privileged: isPrivileged(actual) }) },
     { part: bounding, read: readCapabilities },
-    { part: sharesNetwork, read: ({ actual }) => ({ network: sharesNetwork(actual) ? "host" : "none" }) },
+    {
+        part: networkNamespace,
+        read: ({ actual }) => ({ network: networkNamespace(actual) === "node" ? "host" : "none" }),
+    },
     {
         part: ({ linux }) => linux.resources?.memory,
         read: ({ actual }) => ({ memory: actual.linux.resources?.memory ?? {} }),
@@ -121,6 +125,16 @@ function readEnv({ actual, expected, inputs }: Pair): Partial<ContainerInputs> {
     return isDeepStrictEqual(env, inputs.env ?? {}) ? {} : { env };
 }
 
+function domainnameOf({ linux }: Spec): string | undefined {
+    return linux.sysctl?.["kernel.domainname"];
+}
+
+/** Where it is one of the given sysctls, no argument can say what it is now. */
+function readDomainname({ actual, inputs }: Pair): Partial<ContainerInputs> {
+    if (inputs.sysctls?.["kernel.domainname"] !== undefined) return {};
+    return { domainname: domainnameOf(actual) };
+}
+
 /** `HOSTNAME` and `TERM` as they come with the hostname and the tty that the spec has now: those arguments answer for them. */
 function followsAnother(name: string, value: string | undefined, { hostname, process }: Spec): boolean {
     if (name === "HOSTNAME") return value === hostname;
@@ -198,8 +212,10 @@ function readCapabilities(pair: Pair): Partial<ContainerInputs> {
     return { capabilities: { ...(add.length > 0 && { add }), ...(drop.length > 0 && { drop }) } };
 }
 
-function sharesNetwork({ linux }: Spec): boolean {
-    return !linux.namespaces.some(({ type }) => type === "network");
+/** `node` for the node's, `own` for a new one with each start, else the path of one that lies on the node. */
+function networkNamespace({ linux }: Spec): string {
+    const namespace = linux.namespaces.find(({ type }) => type === "network");
+    return namespace ? (namespace.path ?? "own") : "node";
 }
 
 function readCpu({ actual }: Pair): Partial<ContainerInputs> {

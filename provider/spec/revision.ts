@@ -3,4 +3,4 @@
  * the inputs of every Container; a release that generates something else counts it up, so that the change reaches running
  * containers as an update that a preview shows, and never in silence.
  */
-export const REVISION = 1;
+export const REVISION = 2;

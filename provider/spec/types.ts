@@ -14,7 +14,26 @@ export interface Spec {
     mounts: Mount[];
     /** config.md, "Annotations". */
     annotations?: Record<string, string>;
+    hooks?: Hooks;
     linux: Linux;
+}
+
+/** config.md, "POSIX-platform Hooks": those that this package uses. */
+export interface Hooks {
+    /** Run on the node when the namespaces are made, before the root is the container's own; one that fails refuses the start. */
+    createRuntime?: Hook[];
+}
+
+/** config.md, "POSIX-platform Hooks": one command. */
+export interface Hook {
+    /** Absolute, on the node. */
+    path: string;
+    /** The first is the command's name. */
+    args?: string[];
+    /** All that it gets: `NAME=value`. */
+    env?: string[];
+    /** Seconds. */
+    timeout?: number;
 }
 
 /** config.md, "Root". */

@@ -126,9 +126,9 @@ describe("bad input: refused by check", function () {
             /^labels\.big: has 5003 bytes.*4096/,
         ],
         [
-            "the default network",
-            () => container("").replace('network: "none", ', ""),
-            /^network: .*say network: "host" or "none"$/,
+            "a port without a network",
+            () => container('ports: ["80:80"]'),
+            /^ports: can't be published without a network/,
         ],
     ];
     for (const [what, program, says] of rows) {

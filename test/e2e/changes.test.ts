@@ -7,6 +7,7 @@ import type { Stack } from "../../playground/stack";
 import { type Census, census } from "../helpers/census";
 import { failed, rewrite, Scene, succeeded, told, unchanged } from "./scene";
 
+const SECRET = "kept-out-of-states";
 const SLEEP = `["sh", "-c", "trap 'exit 0' TERM; sleep infinity & wait"]`;
 
 describe("changes", function () {
@@ -268,6 +269,71 @@ describe("changes", function () {
         assert.equal(Object.keys(await scene.containers()).length, 2);
         succeeded(await stack.destroy());
         await scene.holdsOnly(empty);
+    });
+
+    it("that fail in the middle are taken back, or gone on with, whatever the program says next", async () => {
+        const one = program();
+        // No machine of today has this processor, which runc finds out when all else is done.
+        const impossible = program({
+            labels: '{ tier: "web", never: "wanted" }',
+            files: '{ "/etc/app.conf": "other", "/etc/never.conf": "wanted" }',
+            secrets: `{ pw: "${SECRET}" }`,
+            memory: '{ limit: "80MiB" }',
+            cpu: '{ cpuset: "4000" }',
+        });
+        const holds = async (file: string, memory: number, labels: object) => {
+            const info = JSON.parse(
+                await scene.worker.ctr("containers", "info", (await scene.containers())["web"]!),
+            ) as { Labels: Record<string, string> };
+            const { tier, never } = info.Labels;
+            assert.deepEqual({ tier, ...(never && { never }) }, labels);
+            assert.equal(await inside("cat /etc/app.conf; cat /etc/never.conf 2>/dev/null || true"), file);
+            assert.equal(await limit("memory.limit_in_bytes", "memory.max"), String(memory << 20));
+        };
+        await rewrite(stack, one);
+        succeeded(await stack.up());
+        await holds("one", 64, { tier: "web" });
+
+        // Put back: a preview says that this is a change.
+        await rewrite(stack, impossible);
+        assert.match(failed(await stack.up()), /cpuset/);
+        const { stdout } = await stack.pulumi(["stack", "export", "--stack", stack.name]);
+        assert.doesNotMatch(stdout, new RegExp(SECRET));
+        assert.match(stdout, /"unfinished": /);
+        await rewrite(stack, one);
+        const preview = succeeded(await stack.preview());
+        assert.deepEqual(preview.changes, ["web: update"]);
+        assert.match(told(preview), /the last update of it failed in the middle/);
+        succeeded(await stack.up());
+        await holds("one", 64, { tier: "web" });
+        unchanged(await stack.up(["--expect-no-changes"]));
+        assert.doesNotMatch((await stack.pulumi(["stack", "export", "--stack", stack.name])).stdout, /"unfinished": /);
+
+        // A third program, which knows nothing of either. Neither does a refresh take what is there for somebody's wish.
+        await rewrite(stack, impossible);
+        failed(await stack.up());
+        succeeded(await stack.refresh());
+        assert.doesNotMatch(
+            (await stack.pulumi(["stack", "export", "--stack", stack.name])).stdout,
+            new RegExp(SECRET),
+        );
+        await rewrite(
+            stack,
+            program({ labels: "{}", files: '{ "/etc/app.conf": "third" }', memory: '{ limit: "72MiB" }' }),
+        );
+        succeeded(await stack.up());
+        await holds("third", 72, { tier: undefined });
+        unchanged(await stack.refresh(["--expect-no-changes"]));
+
+        // The same again, once it can be.
+        await rewrite(stack, impossible);
+        failed(await stack.up());
+        await rewrite(stack, impossible.replace("4000", "0"));
+        succeeded(await stack.up());
+        await holds("otherwanted", 80, { tier: "web", never: "wanted" });
+        unchanged(await stack.refresh(["--expect-no-changes"]));
+        await rewrite(stack, one);
+        succeeded(await stack.up());
     });
 
     it("keeps what it knew of a node that does not answer, and says so", async () => {

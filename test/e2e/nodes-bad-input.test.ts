@@ -234,6 +234,12 @@ describe("bad input: nodes", function () {
         succeeded(preview);
         const said = warnings(preview).map(({ urn }) => urn?.split("::").at(-1));
         assert.deepEqual([...new Set(said)].sort(), ["elsewhere", "node-11"], told(preview));
+        for (const { message } of warnings(preview)) {
+            assert.match(
+                message,
+                /^nothing says yet how node \S+ is reached, so nothing is checked for it: no node .*[^:]$/,
+            );
+        }
     });
 
     it("leaves on the machines what could be made, and nothing else", async () => {
@@ -274,7 +280,12 @@ describe("bad input: nodes", function () {
             );
             assert.deepEqual(others, []);
             await rewrite(stack, program([], "node-1"));
-            oneSentence(await stack.up(), "node-2", /IS NOT THE PINNED ONE.*Nothing was deleted.*deleteUnreachable/);
+            const up = await stack.up();
+            oneSentence(up, "node-2", /IS NOT THE PINNED ONE.*Nothing was deleted.*deleteUnreachable/);
+            // What the SDK prints of a failed delete, the engine shows on the stack's row.
+            const told = up.diagnostics.map(({ message }) => message);
+            assert.equal(told.filter((message) => message.includes("Nothing was deleted")).length, 1, told.join("\n"));
+            assert.ok(told.includes("node node-2: failed, see the resource's own error"), told.join("\n"));
         } finally {
             await two.restartSshd({});
         }

@@ -4,8 +4,9 @@ import path from "node:path";
 import { repository } from "../../playground/environment";
 import { nginxImage } from "../../playground/images";
 import { startRegistry } from "../../playground/registry";
+import type { Worker } from "../../playground/worker";
 import { ClusterScene } from "./cluster-scene";
-import { succeeded, unchanged } from "./scene";
+import { failed, rewrite, succeeded, told, unchanged, warnings } from "./scene";
 
 /** A page on each node, with its own content; the nodes are those of the config. */
 const PAGES = `
@@ -21,6 +22,14 @@ exports.pages = containerd.configuredNodes().map(({ name }) => {
     new containerd.Task(name, { container: page, health: { http: { port: 8000 } } });
     return page.containerId;
 });
+`;
+
+/** One more on each. */
+const MORE = `
+for (const { name } of containerd.configuredNodes()) {
+    const more = new containerd.Container("more-" + name, { node: name, image, network: "none", args: ["sleep", "1000"] });
+    new containerd.Task("more-" + name, { container: more });
+}
 `;
 
 /** The nodes as resources; one Image, on the first of them, for the containers of all. */
@@ -39,6 +48,11 @@ exports.seen = nodes.map((node) => {
     return { version: node.facts.containerd, image: media.image };
 });
 `;
+
+/** Whether it is about one of our resources: some versions of the SDK, like 3.258, add an error of the program's own. */
+function isOfOurs(urn: string | undefined): boolean {
+    return urn?.includes("dynamic/containerd:") ?? false;
+}
 
 describe("nodes over SSH", function () {
     this.timeout(300_000);
@@ -61,6 +75,53 @@ describe("nodes over SSH", function () {
         unchanged(await stack.refresh());
         succeeded(await stack.destroy());
         await scene.holdOnly(before);
+    });
+
+    it("goes on elsewhere when one node does not answer, and tells only what really failed", async () => {
+        const before = await scene.census();
+        const [gone, other] = scene.workers as [Worker, Worker];
+        const names = [gone.hostname, other.hostname];
+        const nodes = Object.fromEntries(names.map((name) => [name, scene.nodes[name] ?? {}]));
+        const stack = await scene.stack(PAGES, { config: { "containerd:nodes": nodes } });
+        succeeded(await stack.up());
+        await gone.cut();
+        try {
+            // Of the Container that is changed the engine still knows the id, of the new one nothing.
+            await rewrite(stack, PAGES.replace("this is ", "now it is ") + MORE);
+            const up = await stack.up(["--continue-on-error"]);
+            failed(up);
+            const errors = warnings(up).filter(({ urn }) => isOfOurs(urn));
+            assert.deepEqual(
+                errors.map(({ urn }) => urn?.split(":").slice(-3).join(":")).sort(),
+                [`Container::${gone.hostname}`, `Container::more-${gone.hostname}`].sort(),
+                told(up),
+            );
+            for (const { message } of errors) assert.match(message, /did not answer|was lost/);
+        } finally {
+            await gone.heal();
+        }
+        const answer = await fetch(`http://127.0.0.1:${await other.forward(8000)}/`);
+        assert.equal(await answer.text(), `now it is ${other.hostname}`);
+        succeeded(await stack.up());
+        unchanged(await stack.up());
+        succeeded(await stack.destroy());
+        await scene.holdOnly(before);
+    });
+
+    it("warns of a selector that no node has, with the labels that there are", async () => {
+        const program =
+            'containerd.configuredNodes({ role: "nosuch" });\ncontainerd.configuredNodes({ role: "media" });\n';
+        const nodes = { a: { host: "192.0.2.1", labels: { role: "media" } }, b: { host: "192.0.2.2" } };
+        const stack = await scene.stack(program, { config: { "containerd:nodes": nodes } });
+        const preview = succeeded(await stack.preview());
+        assert.deepEqual(
+            warnings(preview).map(({ message }) => message),
+            [
+                "configuredNodes({ role: nosuch }) chooses none of the 2 nodes of the stack config containerd:nodes: " +
+                    "their labels are { role: media }",
+            ],
+            told(preview),
+        );
     });
 
     it("loops over nodes as resources, and brings an Image of one of them to the others by its digest", async () => {

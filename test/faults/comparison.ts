@@ -14,8 +14,8 @@ function withoutRandomness(kind: string, line: string): string {
     // A name that was not fixed ends so.
     const named = line.replace(/-[0-9a-f]{7}\b/g, "");
     if (kind === "runtime") return named.replace(/[0-9a-f]{64}/g, "*");
-    // The logger's dd has the rest of its file as an argument.
-    if (kind === "processes") return named.replace(/^dd .*/, "dd");
+    // The logger's dd has the rest of its file as an argument, and a logger that a Task started, not the monitor, says so.
+    if (kind === "processes") return named.replace(/^dd .*/, "dd").replace("/bin/sh -c fresh=1; ", "/bin/sh -c ");
     return named;
 }
 

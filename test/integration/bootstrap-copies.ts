@@ -8,7 +8,7 @@ import path from "node:path";
 import { environment, type ContainerdVersion } from "../../playground/environment";
 import { run } from "../../playground/process";
 
-/** $1: a folder with `test.sh`, which is run; $2: the folder of the containerd. */
+/** $1: a folder with `test.sh`, which is run; $2: the folder of the containerd; $3: Debian's sshd as it would be in `/`, or `/`. */
 const IN_A_COPY = `
 set -e
 mount --make-rprivate /
@@ -24,6 +24,9 @@ cp "$1/bootstrap.sh" "$1/test.sh" "$root/run/"
 ln -sf "$2/containerd" "$root/usr/local/bin/containerd"
 printf '#!/bin/sh\\ncase "$*" in *is-*) exit "$(cat /run/is-status 2>/dev/null || echo 0)" ;; esac\\necho "$*" >>/run/told\\n' >"$root/usr/local/bin/systemctl"
 chmod 755 "$root/usr/local/bin/systemctl"
+[ "$3" = / ] || cp -a "$3/usr" "$3/etc" "$root/"
+mkdir -p "$root/etc/ssh/sshd_config.d"
+grep -q ^sshd: "$root/etc/passwd" || echo 'sshd:x:990:65534::/run/sshd:/usr/sbin/nologin' >>"$root/etc/passwd"
 rm -rf "$root/etc/containerd"
 mkdir "$root/etc/containerd"
 exec chroot "$root" /bin/sh -eu /run/test.sh
@@ -51,8 +54,9 @@ export class Copies {
     /** Runs a script in a new copy, where `containerd` is of that version and has no config, and gives what it printed. */
     async run(version: ContainerdVersion, script: string): Promise<string> {
         await writeFile(path.join(this.folder, "test.sh"), HELPERS + script);
-        const bin = environment().containerd[version] ?? "";
-        const args = ["--mount", "--pid", "--fork", "--kill-child", "/bin/sh", "-c", IN_A_COPY, "sh", this.folder, bin];
+        const { containerd, sshd } = environment();
+        const given = [this.folder, containerd[version] ?? "", sshd];
+        const args = ["--mount", "--pid", "--fork", "--kill-child", "/bin/sh", "-c", IN_A_COPY, "sh", ...given];
         const result = await run("unshare", args, { timeout: 50_000 });
         assert.equal(result.code, 0, result.stdout + result.stderr);
         return result.stdout;

@@ -22,6 +22,7 @@ import { Run } from "../../provider/lifecycle/run";
 import { readSettings } from "../../provider/lifecycle/settings";
 import { survey } from "../../provider/node/survey";
 import { claimImage } from "../../provider/images/records";
+import { sshFiles } from "../helpers/ssh-files";
 import { localSshFiles } from "../../provider/transport/ssh/ssh-files";
 
 const SILENT = { progress: () => undefined, warn: () => undefined };
@@ -96,11 +97,25 @@ for (const version of ["1.6", "2"] as const) {
         });
 
         it("says why a node cannot be reached", async () => {
-            const [finding, ...more] = diagnose(await examine(run, "nobody"));
+            const [finding, ...more] = diagnose(await examine(run, "nobody", sshFiles()));
             assert.deepEqual(more, []);
             assert.equal(finding?.status, "problem");
             assert.match(finding.text, /refuses connections/);
             assert.deepEqual(finding.remedy, { where: "here", command: "ssh -v -p 1 127.0.0.1" });
+        });
+
+        it("tells what of ssh_config is not obeyed, also on the way", async () => {
+            const config =
+                "Host 127.0.0.1\n  BindAddress 192.0.2.9\n  ProxyJump gate\nHost gate\n  KnownHostsCommand /x\n";
+            const seen = await examine(run, "nobody", sshFiles({ "/home/ann/.ssh/config": config }));
+            const told = diagnose(seen).filter(({ check }) => check === "ssh_config");
+            assert.deepEqual(
+                told.map(({ status, text }) => `${status} ${text}`),
+                [
+                    "warning /home/ann/.ssh/config:5: knownhostscommand /x is not obeyed",
+                    "warning /home/ann/.ssh/config:2: bindaddress 192.0.2.9 is not obeyed",
+                ],
+            );
         });
 
         it("finds an sshd that forbids what we need, and a containerd that is down", async () => {
@@ -119,7 +134,10 @@ for (const version of ["1.6", "2"] as const) {
             try {
                 const findings = diagnose(await examine(down, "root"));
                 assert.equal(found(findings, "connection").status, "ok");
-                assert.equal(found(findings, "containerd").status, "problem");
+                const { status, text, remedy } = found(findings, "containerd");
+                assert.equal(status, "problem");
+                assert.match(text, /^nobody listens on|^containerd's socket/);
+                assert.match(remedy?.command ?? "", /^systemctl (?:start|enable --now) containerd/);
             } finally {
                 await down.close();
                 await worker.startContainerd();
@@ -233,8 +251,8 @@ describe("pulumi-containerd doctor", function () {
     });
 
     /** Runs the command as a user does. */
-    function command(args: readonly string[], cwd = stack.project) {
-        const env = engineEnvironment(path.join(stack.folder, "backend"));
+    function command(args: readonly string[], cwd = stack.project, more: NodeJS.ProcessEnv = {}) {
+        const env = engineEnvironment(path.join(stack.folder, "backend"), more);
         env.PATH = [path.dirname(environment().pulumi), env.PATH].join(path.delimiter);
         const file = path.join(repository, "provider/cli/main.ts");
         const tsx = path.join(repository, "node_modules/.bin/tsx");
@@ -279,6 +297,27 @@ describe("pulumi-containerd doctor", function () {
         assert.match(stdout, /lease default\/mine is left over: the state of stack dev of web does not have it/);
         assert.match(stdout, /\n {4}ctr -n default leases rm mine\n/);
         await worker.ctr("leases", "rm", "mine");
+    });
+
+    it("says why it examines this machine, in a stack without nodes and outside of a project", async () => {
+        const bare = await Stack.create({ program: "", project: "bare" });
+        try {
+            const { PULUMI_BACKEND_URL } = engineEnvironment(path.join(bare.folder, "backend"));
+            const env = { PULUMI_BACKEND_URL };
+            const there = await command(["doctor"], bare.project, env);
+            assert.match(
+                there.stderr,
+                /^the stack config containerd:nodes has no node, so this machine was examined\. Nodes with/m,
+            );
+        } finally {
+            await bare.remove();
+        }
+        const outside = await command(["doctor"], "/");
+        assert.match(
+            outside.stderr,
+            /^no Pulumi project here \(\/\), so no node is configured: .*\nthis machine was examined$/m,
+        );
+        assert.match(outside.stdout, /^localhost\n/);
     });
 
     it("says what pulumi says of a stack that is not there", async () => {

@@ -28,8 +28,9 @@ describe("playground: worker", () => {
                 assert.match(await worker.run("containerd --version"), version === "2" ? / v?2\./ : / v?1\.6\./);
                 const empty = await census(worker);
                 await worker.ctr("image", "pull", "--plain-http", reference);
-                const label = "containerd.io/restart.status=running";
-                await worker.ctr("run", "--detach", "--label", label, reference, "one", "sleep", "1000");
+                // Labelled before it runs, the monitor might start it at the same moment.
+                await worker.ctr("run", "--detach", reference, "one", "sleep", "1000");
+                await worker.ctr("containers", "label", "one", "containerd.io/restart.status=running");
                 const full = await census(worker);
                 assert.deepEqual(full.containers, ["default one"]);
                 assert.deepEqual(full.tasks, ["default one"]);

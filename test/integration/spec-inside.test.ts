@@ -26,10 +26,12 @@ import type { ImageConfig } from "../../provider/spec/context";
 import { filePaths } from "../../provider/spec/files";
 import type { ContainerInputs } from "../../provider/spec/inputs";
 import { updatedResources } from "../../provider/spec/resources";
+import { environment } from "../../playground/environment";
+import { READY_MARK } from "../../provider/node/gate.sh";
 import { REVISION } from "../../provider/spec/revision";
 import type { Spec } from "../../provider/spec/types";
 
-const BUSYBOX = "/usr/bin/busybox";
+const BUSYBOX = environment().busybox;
 const NAMESPACE = `spec-test-${randomBytes(4).toString("hex")}`;
 const IMAGE: ImageConfig = { architecture: goArchitecture(), os: "linux", config: { Env: ["FROM_IMAGE=yes"] } };
 const PASSWD = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001:app:/home/app:/bin/sh\n";
@@ -81,6 +83,8 @@ describe("a container made from our spec, from inside", function () {
         const own = join(folder, inputs.name);
         const rootfs = join(own, "rootfs");
         mkdirSync(join(rootfs, "bin"), { recursive: true });
+        // No logger runs here, which would have said that all is ready.
+        writeFileSync(join(own, READY_MARK), "");
         copyFileSync(BUSYBOX, join(rootfs, "bin/busybox"));
         symlinkSync("busybox", join(rootfs, "bin/sh"));
         for (const name of ["etc", "root", "tmp"]) mkdirSync(join(rootfs, name));

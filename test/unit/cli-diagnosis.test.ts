@@ -1,6 +1,7 @@
 /** What a doctor finds, decided from what was learned of a node: a table of each thing that can be wrong. */
 import assert from "node:assert/strict";
 import { diagnose } from "../../provider/cli/diagnosis";
+import { notesOn } from "../../provider/cli/doctor";
 import { type Examination, sshCommand } from "../../provider/cli/examination";
 import type { NodeFacts } from "../../provider/containerd/facts";
 import { ContainerdError } from "../../provider/errors";
@@ -34,12 +35,15 @@ const survey: Survey = {
     active: "active",
     cni: { folder: "/usr/lib/cni", plugins: ["bridge", "host-local", "loopback", "static"] },
     tools: {
-        iptables: "/usr/sbin/iptables",
+        ip: "/usr/sbin/ip",
+        ss: "/usr/bin/ss",
         nft: "/usr/sbin/nft",
         conntrack: "/usr/sbin/conntrack",
         unshare: "/usr/bin/unshare",
+        nsenter: "/usr/bin/nsenter",
         timeout: "/usr/bin/timeout",
         flock: "/usr/bin/flock",
+        awk: "/usr/bin/awk",
     },
     sshd: {
         allowStreamLocalForwarding: "yes",
@@ -88,9 +92,9 @@ describe("doctor's diagnosis", () => {
                 "restart monitor",
                 "boot",
                 "runc",
-                "CNI plugins",
-                "firewall",
+                "network",
                 "conntrack",
+                "CNI plugins",
                 "sshd",
                 "clock",
                 "disk",
@@ -107,12 +111,12 @@ describe("doctor's diagnosis", () => {
         [
             "a slow monitor",
             { restartInterval: 10_000 },
-            [/^restart monitor warning looks every 10s.*-> here: pulumi-containerd bootstrap edge-1 --run$/],
+            [/^restart monitor warning looks every 10s.*-> here: npx pulumi-containerd bootstrap edge-1 --run$/],
         ],
         [
             "a slow monitor that we may not mend",
             { restartInterval: 10_000, isRoot: false },
-            [/-> here: pulumi-containerd bootstrap edge-1$/],
+            [/-> here: npx pulumi-containerd bootstrap edge-1$/],
         ],
         [
             "a slow monitor elsewhere",
@@ -128,20 +132,16 @@ describe("doctor's diagnosis", () => {
         ["no unit", { boot: "not-found" }, [/^boot warning /]],
         ["no runc", { runcVersion: undefined }, [/^runc problem .*-> node: apt-get install -y runc$/]],
         ["no runc elsewhere", { runcVersion: undefined, os: foreignSystem }, [/^runc problem [^>]*$/]],
-        ["no CNI plugins", { cni: undefined }, [/^CNI plugins warning .*install -y containernetworking-plugins$/]],
+        ["no CNI plugins, which hardly anybody needs", { cni: undefined }, []],
+        ["no nft", tools("nft"), [/^network warning lacks nft: containers with a network other.*install -y nftables$/]],
         [
-            "some CNI plugins",
-            { cni: { folder: "/opt/cni/bin", plugins: ["bridge"] } },
-            [/^CNI plugins warning \/opt\/cni\/bin lacks loopback, static/],
+            "little of what networks need",
+            tools("ip", "unshare", "nsenter", "awk"),
+            [/^network warning lacks ip, unshare, nsenter, awk: .*install -y iproute2 util-linux mawk$/],
         ],
-        ["no nft", tools("nft"), [/^firewall warning has iptables, and no nft.*install -y nftables$/]],
-        ["no firewall", tools("nft", "iptables"), [/^firewall warning neither nft nor iptables/]],
+        ["no ss", tools("ss"), [/^ports warning .*install -y iproute2$/]],
         ["no conntrack", tools("conntrack"), [/^conntrack warning .*install -y conntrack$/]],
-        [
-            "no tools",
-            tools("unshare", "flock", "timeout"),
-            [/^tools problem unshare, flock, timeout .*install -y util-linux coreutils$/],
-        ],
+        ["no timeout", tools("timeout"), [/^tools problem timeout .*install -y coreutils$/]],
         ["a clock that drifts", { clockSkew: -30 }, [/^clock warning is 30 s behind/]],
         ["a clock that is wrong", { clockSkew: 4_000 }, [/^clock problem is 4000 s ahead of/]],
         [
@@ -192,6 +192,15 @@ describe("doctor's diagnosis", () => {
         );
     });
 
+    it("misses perl where containerd 1.6 alone would use it", () => {
+        const old = { ...facts, version: "1.6.20~ds1", minor: 6 };
+        assert.deepEqual(complaints({ ...well, facts: old }), [
+            'tools warning perl not found on PATH: restart: "on-failure" needs it on containerd 1.6.20~ds1 -> node: apt-get install -y perl-base',
+        ]);
+        const withPerl = { ...survey, tools: { ...survey.tools, perl: "/usr/bin/perl" } };
+        assert.deepEqual(complaints({ ...well, facts: old, survey: withPerl }), []);
+    });
+
     it("says why nothing can be learned, and how to look closer", () => {
         const seen: Examination = {
             node: "edge-1",
@@ -212,11 +221,11 @@ describe("doctor's diagnosis", () => {
         ]);
         const first = new ContainerdError(
             "Unauthorized",
-            "the host key of a is not known. Add by\nprintf '%s\\n' 'a ssh-ed25519 AA' >> /k\nor pin it",
+            "the host key of a is not known. Add by\nmkdir -p -m 700 /k && printf '%s\\n' 'a ssh-ed25519 AA' >> /k\nor pin it",
         );
         assert.match(
             complaints({ node: "a", ssh: "ssh a", socket: "/s", surveyError: first })[0] ?? "",
-            /-> here: printf '%s\\n' 'a ssh-ed25519 AA' >> \/k # only after/,
+            /-> here: mkdir -p -m 700 \/k && printf '%s\\n' 'a ssh-ed25519 AA' >> \/k # only after/,
         );
     });
 
@@ -231,7 +240,12 @@ describe("doctor's diagnosis", () => {
         [
             "not installed",
             { containerdVersion: undefined },
-            /is not installed.*-> node: apt-get install -y containerd$/,
+            /is not installed.*-> node: apt-get install -y containerd && systemctl enable --now containerd$/,
+        ],
+        [
+            "not running, without a systemd that says so",
+            { boot: undefined, active: undefined },
+            /-> node: systemctl start containerd \|\| service containerd start$/,
         ],
         ["not running", { active: "inactive" }, /-> node: systemctl enable --now containerd$/],
         ["running and silent", {}, /-> node: ctr -a \/run\/containerd\/containerd\.sock version; journalctl/],
@@ -244,6 +258,31 @@ describe("doctor's diagnosis", () => {
             assert.match(found[0] ?? "", expected);
         });
     }
+
+    it("says in words what a call failed with", () => {
+        const failure = (reason: string) => new ContainerdError("Unreachable", reason, { node: "edge-1" });
+        const containerdError = failure(
+            "version.version: nobody listens on containerd's socket /s: is containerd running?",
+        );
+        const belongingsError = failure("images.list docker.io/a: containerd did not answer within 30 s");
+        assert.match(
+            complaints({ ...silent, survey, containerdError })[0] ?? "",
+            /^containerd problem nobody listens on containerd's socket/,
+        );
+        assert.match(
+            complaints({ ...silent, surveyError: containerdError })[0] ?? "",
+            /^connection problem nobody listens/,
+        );
+        assert.deepEqual(complaints({ ...well, belongingsError }), [
+            "ours warning what of ours is there cannot be listed: containerd did not answer within 30 s",
+        ]);
+    });
+
+    it("tells what of ssh_config is not obeyed", () => {
+        assert.deepEqual(complaints({ ...well, notes: ["~/.ssh/config:2: RemoteCommand top is not obeyed"] }), [
+            "ssh_config warning ~/.ssh/config:2: RemoteCommand top is not obeyed",
+        ]);
+    });
 
     it("goes on without scripts where containerd answers", () => {
         const surveyError = new ContainerdError("Unsupported", "sshd forbids commands");
@@ -265,6 +304,27 @@ describe("doctor's diagnosis", () => {
         ]);
         const withSocat = { ...closed, tools: { ...survey.tools, socat: "/usr/bin/socat" } };
         assert.deepEqual(complaints({ ...well, dial, survey: withSocat }), []);
+    });
+
+    it("says why it examined this machine, and which nodes it cannot know", () => {
+        const cwd = "/srv/web";
+        const none = { named: [], configured: [], inProject: true, cwd, connected: [] };
+        assert.deepEqual(notesOn({ ...none, configured: ["a"] }), []);
+        const how = "doctor knows them once they are in containerd:nodes too";
+        const nobody = "the stack config containerd:nodes has no node, so this machine was examined";
+        assert.deepEqual(notesOn(none), [`${nobody}. Nodes with a \`connection\` in the program: ${how}`]);
+        assert.deepEqual(notesOn({ ...none, inProject: false }), [
+            "no Pulumi project here (/srv/web), so no node is configured: run it in a project's folder, or say --cwd",
+            "this machine was examined",
+        ]);
+        const own = (...names: string[]) =>
+            `not examined, because how they are reached stands in the program alone (\`connection\`): ${names.join(", ")}; ${how}`;
+        assert.deepEqual(notesOn({ ...none, connected: ["vm"] }), [nobody, own("vm")]);
+        assert.deepEqual(notesOn({ ...none, configured: ["a"], connected: ["a", "vm"] }), [own("vm")]);
+        assert.deepEqual(notesOn({ ...none, configured: ["a"], connected: ["vm", "b"], named: ["a", "vm"] }), [
+            own("vm"),
+        ]);
+        assert.deepEqual(notesOn({ ...none, configured: ["a"], connected: ["vm"], named: ["a"] }), []);
     });
 
     it("gives the command by which a person logs in", () => {

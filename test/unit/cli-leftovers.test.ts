@@ -15,6 +15,10 @@ const state = (...uids: string[]) => ({ name: "dev", project: "web", uids: new S
 const summary = (belongings: Belonging[], stack?: ReturnType<typeof state>) =>
     judgeBelongings(belongings, stack).map(({ status, text }) => `${status} ${text}`);
 
+/** Its network first, which has no other trace. */
+const FOLDER = "/var/lib/pulumi-containerd/front-1@default";
+const REMOVE = `{ [ ! -e ${FOLDER}/network.sh ] || sh ${FOLDER}/network.sh remove; } && rm -rf ${FOLDER}`;
+
 describe("leftovers", () => {
     it("counts what each stack has", () => {
         const other = { ...container, owner: "urn:pulumi:prod::sip::…::a" };
@@ -57,7 +61,7 @@ describe("leftovers", () => {
         const [finding] = judgeBelongings([folder], undefined);
         assert.deepEqual(finding?.remedy, {
             where: "node",
-            command: "rm -rf /var/lib/pulumi-containerd/front-1@default",
+            command: REMOVE,
         });
     });
 
@@ -65,7 +69,7 @@ describe("leftovers", () => {
         assert.equal(
             removal(container).command,
             "ctr -n default containers label front-1 containerd.io/restart.status= && { ctr -n default tasks rm -f front-1; " +
-                "ctr -n default containers rm front-1 && rm -rf /var/lib/pulumi-containerd/front-1@default; }",
+                `ctr -n default containers rm front-1 && ${REMOVE}; }`,
         );
     });
 

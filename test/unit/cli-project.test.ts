@@ -36,6 +36,23 @@ describe("Pulumi project", () => {
         assert.throws(() => parseState(""), failsWith("Failed", /stack export/));
     });
 
+    it("gives the Nodes that say themselves how they are reached", () => {
+        const node = (name: string, inputs: object) => ({
+            type: "pulumi-nodejs:dynamic/containerd:Node",
+            id: `default/${name}/1`,
+            inputs: { node: name, ...inputs },
+        });
+        const resources = [
+            node("vm", { connection: { host: "192.0.2.1" } }),
+            node("edge-1", {}),
+            {
+                ...node("vm", { connection: { host: "192.0.2.1" } }),
+                type: "pulumi-nodejs:dynamic/containerd:Container",
+            },
+        ];
+        assert.deepEqual(parseState(JSON.stringify({ deployment: { resources } })).connected, ["vm"]);
+    });
+
     for (const [text, name] of [
         ["name: web\nruntime: nodejs\n", "web"],
         ["runtime:\n  name: nodejs\nname: 'web' # mine\n", "web"],

@@ -47,12 +47,14 @@ describe("lifecycle: wrong arguments of a Container", () => {
         ],
         [{ secrets: { "../pw": "x" } }, /^secrets\["\.\.\/pw"\]: a secret's name may hold/],
         [{ mounts: { "/m": { bind: "srv" } } }, /^mounts\["\/m"\]\.bind: must be an absolute path$/],
-        [{ mounts: { "/m": {} } }, /^mounts\["\/m"\]: needs exactly one of `bind` and `tmpfs`$/],
+        [{ mounts: { "/m": {} } }, /^mounts\["\/m"\]: needs exactly one of `bind`, `tmpfs`, `scratch` and `volume`$/],
         [{ mounts: { "/m": { tmpfs: { size: "lots" } } } }, /^mounts\["\/m"\]\.tmpfs\.size: is not a size/],
         [{ mounts: { "/m": { bind: "/s", propagation: "shared" } } }, /^mounts\["\/m"\]\.propagation: must be one of/],
         [{ workdir: "srv" }, /^workdir: must be an absolute path$/],
         [{ user: "a:b:c" }, /^user: must be like "www-data"/],
         [{ hostname: "-" }, /^hostname: must be at most 63/],
+        [{ domainname: "a b" }, /^domainname: must be at most 63/],
+        [{ publishAll: "yes" }, /^publishAll: must be true or false, not a text$/],
         [{ tty: "yes" }, /^tty: must be true or false, not a text$/],
         [{ capabilities: { add: ["FLY"] } }, /^capabilities\.add\[0\]: is no capability of Linux/],
         [{ network: "hots" }, /^network: must be one of "bridge", "host", "none", not "hots"$/],
@@ -105,8 +107,39 @@ describe("lifecycle: wrong arguments of a Container", () => {
 
 describe("lifecycle: arguments of a Container that do not go together", () => {
     const rows: [args: object, says: RegExp][] = [
-        [{ network: undefined }, /^network: the default `bridge` is not there yet.*"host" or "none"$/],
-        [{ network: "bridge" }, /^network: /],
+        [{ ports: ["80:80"] }, /^ports: can't be published without a network/],
+        [{ publishAll: true }, /^publishAll: can't be published without a network/],
+        [{ network: "host", publishAll: true }, /^publishAll: say nothing with network "host"/],
+        [{ network: "bridge", ports: ["80", "80/tcp"] }, /^ports\[1\]: 80\/tcp is there twice$/],
+        [{ network: "host", domainname: "a.test" }, /^domainname: is the node's own with network "host"$/],
+        [
+            { network: { container: "default/a/1" }, domainname: "a.test" },
+            /^domainname: belongs to the Container whose network it is$/,
+        ],
+        [
+            { domainname: "a.test", sysctls: { "kernel.domainname": "b" } },
+            /^sysctls\["kernel\.domainname"\]: is what `domainname` says/,
+        ],
+        [{ network: "host", ports: ["80:80"] }, /^ports: say nothing with network "host"/],
+        [
+            { network: { container: "default/a/1" }, ports: ["80:80"] },
+            /^ports: belong to the Container whose network it is$/,
+        ],
+        [{ network: "bridge", ports: ["80:80", "9:1:2:3"] }, /^ports\[1\]: /],
+        [
+            { network: { definition: { key: "a@b", driver: "bridge", internal: true } }, ports: ["80:80"] },
+            /^ports: can't be published on an internal Network$/,
+        ],
+        [
+            { network: { definition: { key: "a@b", driver: "macvlan", parent: "eth0" } }, ports: ["80:80"] },
+            /^ports: are not needed on a macvlan/,
+        ],
+        [{ network: "host", hosts: { db: "10.0.0.1" } }, /^hosts: is the node's own with network "host"$/],
+        [
+            { network: "host", sysctls: { "net.core.somaxconn": "1" } },
+            /^sysctls\["net\.core\.somaxconn"\]: is the node's with/,
+        ],
+        [{ sysctls: { "vm.swappiness": "1" } }, /^sysctls\["vm\.swappiness"\]: is the whole node's/],
         [{ memory: { swap: 1 << 26 } }, /^memory\.swap: needs `memory\.limit` beside it/],
         [{ memory: { limit: 1 << 27, swap: 1 << 26 } }, /^memory\.swap: is less than `memory\.limit`/],
         [{ memory: { limit: 1 << 26, reservation: 1 << 27 } }, /^memory\.reservation: is more than `memory\.limit`$/],

@@ -4,7 +4,7 @@ import { compare, present } from "../../provider/lifecycle/diff";
 import { container, type ContainerState } from "../../provider/lifecycle/container";
 import { image, type ImageState } from "../../provider/lifecycle/image";
 import type { Difference } from "../../provider/lifecycle/lifecycle";
-import { needsRestart } from "../../provider/lifecycle/make-container";
+import { needsRestart } from "../../provider/lifecycle/file-changes";
 import { task, type TaskState } from "../../provider/lifecycle/task";
 import { UNKNOWN } from "../../provider/lifecycle/unknown";
 
@@ -27,6 +27,7 @@ const theContainer: ContainerState = {
     memory: { limit: 1 << 26 },
     labels: { tier: "web" },
     containerId: "web-0123abc",
+    published: {},
     address: "",
     complete: true,
 };
@@ -142,6 +143,8 @@ describe("lifecycle: diff of a Container", () => {
         ["workdir", { workdir: "/srv" }, "replace"],
         ["user", { user: "app" }, "replace"],
         ["hostname", { hostname: "h" }, "replace"],
+        ["domainname", { domainname: "d" }, "replace"],
+        ["publishAll", { publishAll: true }, "update"],
         ["tty", { tty: true }, "replace"],
         ["readOnly", { readOnly: true }, "replace"],
         ["privileged", { privileged: true }, "replace"],

@@ -7,6 +7,8 @@ import fc from "fast-check";
 import { container } from "../../provider/lifecycle/container";
 import { image } from "../../provider/lifecycle/image";
 import type { Lifecycle } from "../../provider/lifecycle/lifecycle";
+import { network } from "../../provider/lifecycle/network";
+import { pod } from "../../provider/lifecycle/pod";
 import { Run } from "../../provider/lifecycle/run";
 import { task } from "../../provider/lifecycle/task";
 import { UNKNOWN } from "../../provider/lifecycle/unknown";
@@ -55,36 +57,57 @@ const pinned = fc.constantFrom(
 
 const common = { node: fc.constantFrom("here", "later"), namespace: word, labels: byName(word, scalar) };
 
-const containers = some(
-    {
-        ...common,
-        image: pinned,
-        name: word,
-        network: fc.constantFrom("host", "none"),
-        entrypoint: fc.array(fc.string({ minLength: 1 }).map((text) => text.replaceAll("\0", ""))),
-        args: fc.array(word),
-        env: byName(word, known(scalar)),
-        files: byName(
-            path,
-            fc.oneof(
-                fc.string(),
-                some({ content: fc.string(), mode: fc.constantFrom("0644", "600"), uid: fc.nat() }, ["content"]),
-                some({ base64: fc.base64String(), onChange: fc.constantFrom("restart", "none") }, ["base64"]),
-            ),
+/** What a Container and a member of a Pod have in common. */
+const processArguments = {
+    image: pinned,
+    entrypoint: fc.array(fc.string({ minLength: 1 }).map((text) => text.replaceAll("\0", ""))),
+    args: fc.array(word),
+    env: byName(word, known(scalar)),
+    files: byName(
+        path,
+        fc.oneof(
+            fc.string(),
+            some({ content: fc.string(), mode: fc.constantFrom("0644", "600"), uid: fc.nat() }, ["content"]),
+            some({ base64: fc.base64String(), onChange: fc.constantFrom("restart", "none") }, ["base64"]),
         ),
-        secrets: byName(word, known(fc.string())),
-        workdir: path,
-        user: fc.constantFrom("www-data", "1000", "1000:1000"),
-        tty: fc.boolean(),
-        readOnly: fc.boolean(),
-        capabilities: some({ add: capabilities, drop: capabilities }),
-        memory: some({ limit: size }),
-        cpu: some({ cpus: fc.constantFrom(0.5, 1, 2), shares: fc.integer({ min: 2, max: 1024 }) }),
-        pidsLimit: fc.integer({ min: -1, max: 1000 }),
-        security: some({ noNewPrivileges: fc.boolean(), seccomp: fc.constantFrom("default", "unconfined") }),
-        log: some({ driver: fc.constantFrom("file", "none"), maxSize: size, maxFiles: fc.integer({ min: 1, max: 9 }) }),
-    },
-    ["image", "network"],
+    ),
+    secrets: byName(word, known(fc.string())),
+    workdir: path,
+    user: fc.constantFrom("www-data", "1000", "1000:1000"),
+    tty: fc.boolean(),
+    readOnly: fc.boolean(),
+    capabilities: some({ add: capabilities, drop: capabilities }),
+    memory: some({ limit: size }),
+    cpu: some({ cpus: fc.constantFrom(0.5, 1, 2), shares: fc.integer({ min: 2, max: 1024 }) }),
+    pidsLimit: fc.integer({ min: -1, max: 1000 }),
+    security: some({ noNewPrivileges: fc.boolean(), seccomp: fc.constantFrom("default", "unconfined") }),
+    log: some({ driver: fc.constantFrom("file", "none"), maxSize: size, maxFiles: fc.integer({ min: 1, max: 9 }) }),
+};
+
+const ports = fc.constantFrom(
+    ["8080:80"],
+    ["9090:90/tcp", "8080:80", 7000],
+    ["7000/udp", "127.0.0.1::7000", { container: 7000 }],
+    [{ container: 53, protocol: "udp", hostIp: "127.0.0.1", host: 53 }, "[fd00::1]:53:53/udp"],
+    ["10000-19999:10000-19999/udp", { container: "20000-20009", host: "20000-20009", protocol: "udp" }],
+    [],
+);
+const networked = {
+    ports,
+    hosts: byName(word, fc.constantFrom("10.0.0.1", "fd00::1")),
+    hostname: word,
+    domainname: word,
+    publishAll: fc.boolean(),
+    dns: some({ servers: fc.array(fc.constantFrom("10.0.0.53", "fd00::53")), search: fc.array(word) }),
+    sysctls: fc.constantFrom({ "net.core.somaxconn": 1024 }, { "kernel.shmmax": "1" }),
+};
+
+const containers = fc.oneof(
+    some({ ...common, ...processArguments, name: word, network: fc.constantFrom("host", "none") }, [
+        "image",
+        "network",
+    ]),
+    some({ ...common, ...processArguments, ...networked, name: word, network: fc.constant("bridge") }, ["image"]),
 );
 
 const images = some(
@@ -121,6 +144,50 @@ const tasks = fc.oneof(
     ),
 );
 
+const members = byName(
+    fc.constantFrom("media", "proxy", "a-b"),
+    some(
+        {
+            ...processArguments,
+            restart: fc.constantFrom("no", "always", "on-failure:3"),
+            health: fc.oneof(probes, fc.constant(false)),
+            stop: some({ signal: fc.constantFrom("TERM", "SIGUSR1", "9"), timeout: duration }),
+        },
+        ["image"],
+    ),
+).filter((all) => Object.keys(all).length > 0);
+const pods = some(
+    {
+        ...common,
+        ...networked,
+        name: word,
+        network: fc.constantFrom("bridge"),
+        initContainers: byName(fc.constantFrom("one", "two"), some(processArguments, ["image"])),
+        containers: members,
+        restart: fc.constantFrom("always", "on-failure"),
+        triggers: fc.array(scalar),
+    },
+    ["containers"],
+);
+
+const networks = fc.oneof(
+    some({
+        ...common,
+        name: word,
+        subnet: fc.constantFrom("10.9.0.0/24", "192.168.7.0/28"),
+        subnet6: fc.constantFrom("fd00:9::/64", ""),
+        mtu: fc.integer({ min: 68, max: 9000 }),
+        internal: fc.boolean(),
+        masquerade: fc.boolean(),
+    }),
+    some({ ...common, driver: fc.constant("macvlan"), parent: word, subnet: fc.constant("10.9.0.0/24") }, [
+        "driver",
+        "parent",
+        "subnet",
+    ]),
+    some({ ...common, driver: fc.constant("cni"), plugins: fc.constant([{ type: "ptp" }]) }, ["driver", "plugins"]),
+);
+
 describe("lifecycle: check of what check gave", () => {
     /** As the adapter hands it on. */
     const plain = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
@@ -143,6 +210,8 @@ describe("lifecycle: check of what check gave", () => {
         ["Image", images, (args: object) => comesBack(image, args)],
         ["Container", containers, (args: object) => comesBack(container, args)],
         ["Task", tasks, (args: object) => comesBack(task, args)],
+        ["Pod", pods, (args: object) => comesBack(pod, args)],
+        ["Network", networks, (args: object) => comesBack(network, args)],
     ] as const;
     for (const [kind, arbitrary, property] of kinds) {
         it(`is the same: ${kind} (TEST_SEED=${SEED})`, async () => {

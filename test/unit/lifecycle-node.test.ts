@@ -10,7 +10,9 @@ import { node, type NodeInputs, type NodeState } from "../../provider/lifecycle/
 import { Run } from "../../provider/lifecycle/run";
 import { DELETE_UNREACHABLE, readSettings } from "../../provider/lifecycle/settings";
 import { steadfast } from "../../provider/lifecycle/steadfast";
+import { task as taskLife, type TaskInputs } from "../../provider/lifecycle/task";
 import { UNKNOWN } from "../../provider/lifecycle/unknown";
+import { type ConfiguredNode, noneChosen } from "../../provider/resources/nodes";
 import { failsWith } from "../helpers/image";
 import { sshFiles } from "../helpers/ssh-files";
 
@@ -220,6 +222,7 @@ function lifeThat(done: string[], error?: ContainerdError): Lifecycle<Thing, Thi
         if (error) throw error;
     };
     const life: Lifecycle<Thing, Thing> = {
+        arguments: ["owner", "node", "namespace", "claim", "lost", "connection", "nodeAddress", "size"],
         check: (_run, _olds, news) => Promise.resolve({ inputs: news as unknown as Thing, failures: [] }),
         diff: (olds, news) => {
             const changed = (Object.keys({ ...olds, ...news }) as (keyof Thing)[]).filter(
@@ -257,6 +260,14 @@ describe("lifecycle: what lies on a node", () => {
         });
     }
 
+    it("asks nothing before the full stop", async () => {
+        const life = lifeThat([], new ContainerdError("Unreachable", "is the machine on?", { node: "edge-1" }));
+        await assert.rejects(
+            life.delete(start().run, "default/web/1", thing),
+            failsWith("Unreachable", /: is the machine on\? Nothing was deleted\. If/),
+        );
+    });
+
     it("something else that fails is neither kept nor explained away", async () => {
         const { run, warnings } = start();
         for (const error of [down("Failed"), down("Conflict"), new ContainerdError("Unauthorized", "a registry's")]) {
@@ -283,13 +294,21 @@ describe("lifecycle: what lies on a node", () => {
         try {
             await life.delete(run, "default/web/1", thing);
             assert.equal(left.exec(warnings[1] ?? "")?.[1], "edge-1", warnings[1]);
+            assert.match(
+                warnings[1] ?? "",
+                /come back, `npx pulumi-containerd doctor edge-1` lists what no stack owns$/,
+            );
+            // Of a Node with a `connection` of its own a doctor does not know how it is reached.
+            process.env[DELETE_UNREACHABLE] = "vm";
+            await lifeThat([], down("Unreachable", "vm")).delete(run, "default/web/1", { ...thing, node: "vm" });
+            assert.match(warnings[2] ?? "", /come back and once it is in the stack config containerd:nodes, `npx/);
         } finally {
             delete process.env[DELETE_UNREACHABLE];
         }
         // One that answers is deleted as ever.
         const done: string[] = [];
         await lifeThat(done).delete(run, "default/web/1", { ...thing, node: "edge-2" });
-        assert.deepEqual([done, warnings.length], [["delete"], 2]);
+        assert.deepEqual([done, warnings.length], [["delete"], 3]);
     });
 
     for (const [how, on] of [
@@ -347,6 +366,54 @@ describe("lifecycle: what lies on a node", () => {
         }
         assert.deepEqual(life.diff(one, two).replaces, ["claim"]);
         assert.deepEqual(life.diff(plain, { ...one, node: "edge-2" }).replaces, ["node"]);
+    });
+});
+
+describe("lifecycle: a Task's node", () => {
+    const task = { owner, container: "default/web/1", node: "edge-1" };
+    const nodeOf = async (news: object, olds?: object) => {
+        const { inputs, failures } = await taskLife.check(start().run, olds as TaskInputs | undefined, news);
+        assert.deepEqual(failures, []);
+        return (inputs as TaskInputs).node;
+    };
+
+    it("is its Container's, and no error of the Task's while its Container has failed", async () => {
+        const failed = { owner, hasContainer: true };
+        assert.equal(await nodeOf({ ...task, hasContainer: true }), "edge-1");
+        assert.equal(await nodeOf({ ...task, node: "edge-2" }, { ...task, uid: "1" }), "edge-2");
+        assert.equal(await nodeOf(failed, { ...task, uid: "1" }), "edge-1");
+        assert.equal(await nodeOf({ ...failed, container: task.container }, { ...task, uid: "1" }), "edge-1");
+        assert.equal(await nodeOf(failed), undefined);
+        const forgotten = await taskLife.check(start().run, undefined, { owner });
+        assert.match(forgotten.failures[0]?.reason ?? "", /^is missing/);
+    });
+
+    it("that nothing is said of is warned of in one sentence", async () => {
+        const { run, warnings } = start();
+        await taskLife.check(run, undefined, { ...task, node: "edge-11" });
+        assert.deepEqual(warnings, [
+            "nothing says yet how node edge-11 is reached, so nothing is checked for it: no node edge-11 in the stack config " +
+                "containerd:nodes, which has edge-1, edge-2, here; nor is there a Host edge-11 in ~/.ssh/config. Did you mean edge-1?",
+        ]);
+    });
+});
+
+describe("the nodes of the config that a program loops over", () => {
+    it("says which labels there are when it chooses none", () => {
+        const nodes: ConfiguredNode[] = [
+            { name: "a", labels: { role: "web", zone: "x" } },
+            { name: "b", labels: { role: "sip" } },
+            { name: "c", labels: {} },
+        ];
+        const which = "chooses none of the 3 nodes of the stack config containerd:nodes";
+        assert.equal(
+            noneChosen({ role: "nosuch", zone: "x" }, nodes),
+            `configuredNodes({ role: nosuch, zone: x }) ${which}: their labels are { role: sip | web, zone: x }`,
+        );
+        assert.match(
+            noneChosen({ role: "web" }, nodes.slice(2)),
+            /chooses none of the 1 nodes .*: they have no labels$/,
+        );
     });
 });
 

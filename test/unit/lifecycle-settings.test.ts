@@ -175,8 +175,10 @@ describe("lifecycle: the restart monitor", () => {
     });
 
     it("sees when its labels are not those wanted", () => {
-        for (const policy of ["no", "always", "on-failure:3"]) {
+        for (const policy of ["no", "always", "unless-stopped", "on-failure:3"]) {
             for (const node of [old, modern]) assert.ok(hasRestartLabels(policy, node, restartLabels(policy, node)));
+            // Made before the node's containerd was upgraded.
+            assert.ok(hasRestartLabels(policy, modern, restartLabels(policy, old)), policy);
             if (policy !== "no") assert.equal(hasRestartLabels(policy, modern, {}), false);
         }
         assert.equal(hasRestartLabels("no", modern, restartLabels("always", modern)), false);
@@ -189,7 +191,7 @@ describe("lifecycle: the restart monitor", () => {
         ["no", true, facts(1, 6, { restartMonitor: false }), undefined],
         ["on-failure", false, modern, undefined],
         ["on-failure:5", false, facts(1, 7), undefined],
-        ["on-failure", false, old, /restart: containerd 1\.6\.0 has no restart policies.*"always" or "no"/],
+        ["on-failure", false, old, undefined],
         ["always", true, old, /restart: .*cannot start a container that has a terminal/],
         ["always", true, facts(1, 7), /terminal/],
         ["always", false, facts(2, 0, { restartMonitor: false }), /restart: .*without its restart monitor/],
@@ -235,5 +237,8 @@ describe("lifecycle: sentences", () => {
     it("puts the last lines below a sentence", () => {
         assert.equal(withLog("it ended", "one\ntwo\n"), "it ended. Its last lines:\n    one\n    two");
         assert.equal(withLog("it ended", " \n"), "it ended. It wrote nothing");
+        const said = "a command wrote:\n    no";
+        assert.equal(withLog(said, "one\n"), `${said}\nThe container's own last lines:\n    one`);
+        assert.equal(withLog(said, ""), `${said}\nThe container itself wrote nothing`);
     });
 });

@@ -4,12 +4,13 @@
  */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { containerFolder, logFile, NODE_FOLDER } from "../../provider/node/folders";
-import { LOG_URI, loggerAnnotations, SCRIPT_ANNOTATION } from "../../provider/node/log-uri";
+import { LOG_URI, loggerAnnotations, logUri, policyIn, SCRIPT_ANNOTATION } from "../../provider/node/log-uri";
 import { shellQuote } from "../../provider/node/shell";
 import { hasCode } from "../../provider/errors";
 
@@ -55,6 +56,51 @@ describe("LOG_URI", () => {
         assert.equal(query[0]?.[0], "-c");
         // Go's parser drops parameters with a bare semicolon
         assert.doesNotMatch(LOG_URI, /[;\s"<>\\^`{|}]/);
+    });
+
+    it("is the one that stands in the labels of containers that run since the first release", () => {
+        assert.equal(
+            createHash("sha256").update(LOG_URI).digest("hex"),
+            "8fe9ffa553d4ca5faf4b780bee4e6ee79583217b010d01b0e754689b2cda8d51",
+        );
+    });
+});
+
+describe("logUri", () => {
+    const rows: [start: Parameters<typeof logUri>[0], begins: string, policy: string | undefined][] = [
+        [{}, "PATH=", undefined],
+        [{ fresh: true }, "fresh=1; PATH=", undefined],
+        [{ policy: "on-failure:3" }, "policy=on-failure:3; PATH=", "on-failure:3"],
+        [{ fresh: true, policy: "on-failure:0" }, "fresh=1; policy=on-failure:0; PATH=", "on-failure:0"],
+    ];
+    for (const [start, begins, policy] of rows) {
+        it(`tells ${JSON.stringify(start)}, and can be read again`, () => {
+            const uri = logUri(start);
+            assert.ok(Buffer.byteLength("containerd.io/restart.loguri" + uri) < 4096);
+            assert.ok(new URL(uri).searchParams.get("-c")?.startsWith(begins));
+            assert.equal(policyIn(uri), policy);
+        });
+    }
+
+    it("reads no policy in what is not ours", () => {
+        for (const uri of [
+            undefined,
+            "",
+            "file:///policy%3Don-failure%3A1%3B%20",
+            "binary:///x?-c=y",
+            "binary:///bin/sh?-c=echo%20policy%3Don-failure%3A1%3B%20",
+        ]) {
+            assert.equal(policyIn(uri), undefined);
+        }
+    });
+
+    it("refuses what is no policy for the gate", () => {
+        for (const policy of ["", "always", "on-failure", "on-failure:-1", "on-failure:1; id", "on-failure:1\n"]) {
+            assert.throws(
+                () => logUri({ policy }),
+                (e) => hasCode(e, "Invalid"),
+            );
+        }
     });
 });
 

@@ -193,6 +193,14 @@ describe("spec: namespaces and network", () => {
         [{ network: "none", hostname: "edge" }, "edge"],
         [{ network: "none", name: `${"a".repeat(62)}.${"b".repeat(13)}` }, "a".repeat(62)],
     ];
+    it("domainname is a sysctl, which every runc knows, and goes with others", () => {
+        const { linux, hostname } = build({ domainname: "a.test", sysctls: { "net.core.somaxconn": "9" } });
+        assert.equal(linux.sysctl?.["kernel.domainname"], "a.test");
+        assert.equal(linux.sysctl["net.core.somaxconn"], "9");
+        assert.equal(hostname, "web-1234567");
+        assert.equal(build().linux.sysctl?.["kernel.domainname"], undefined);
+    });
+
     for (const [given, hostname] of hostnames) {
         it(`hostname of ${JSON.stringify(given)}`, () => {
             const spec = build(given);

@@ -55,6 +55,7 @@ describe("spec: readBack", () => {
         workdir: "/srv",
         user: "5:6",
         hostname: "edge",
+        domainname: "example.test",
         tty: true,
         readOnly: true,
         capabilities: { add: ["NET_ADMIN"], drop: ["CHOWN"] },
@@ -108,6 +109,18 @@ describe("spec: readBack", () => {
         ["user", {}, (s) => (s.process.user = { uid: 1, gid: 2 }), { user: "1:2" }],
         ["tty", { tty: true }, (s) => delete s.process.terminal, { tty: false }],
         ["hostname", {}, (s) => (s.hostname = "x"), { hostname: "x" }],
+        [
+            "domainname",
+            { domainname: "a.test" },
+            (s) => (s.linux.sysctl = { "kernel.domainname": "b.test" }),
+            { domainname: "b.test" },
+        ],
+        [
+            "the domain's sysctl",
+            { sysctls: { "kernel.domainname": "a" } },
+            (s) => (s.linux.sysctl = { "kernel.domainname": "b" }),
+            { revision: 0 },
+        ],
         ["readOnly", {}, (s) => (s.root.readonly = true), { readOnly: true }],
         [
             "a mount more",

@@ -1,5 +1,6 @@
 /** What the descriptions of several resources have in common. */
 import { LONGEST_LABEL } from "../../containerd/labels";
+import { ContainerdError } from "../../errors";
 import { REVISION } from "../../spec/revision";
 import type { ConnectionSettings } from "../../transport/ssh/settings";
 import type { Policies } from "../diff";
@@ -101,10 +102,8 @@ function warnOfAbsent(run: Run, owner: string, node: string): void {
     try {
         nodeSettings(run.settings, node);
     } catch (error) {
-        run.report.warn(
-            owner,
-            `${error instanceof Error ? error.message : String(error)}: nothing could be checked against it`,
-        );
+        const { reason } = ContainerdError.from(error);
+        run.report.warn(owner, `nothing says yet how node ${node} is reached, so nothing is checked for it: ${reason}`);
     }
 }
 

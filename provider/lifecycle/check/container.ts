@@ -1,13 +1,18 @@
 /** What a Container's arguments must be like. */
 import { posix } from "node:path";
+import * as v from "valibot";
 import { SECRETS_TARGET } from "../../spec/files";
-import type { ContainerInputs } from "../../spec/inputs";
+import { volumeSource } from "../../spec/volumes";
+import type { ContainerInputs, MountInputs, VolumeInputs } from "../../spec/inputs";
 import type { Failure } from "../lifecycle";
 import { identifierProblem } from "../names";
-import { isUnknown } from "../unknown";
+import { signalNumber } from "../signals";
+import { holdsUnknown, isUnknown } from "../unknown";
 import { bookkeeping, labelProblem, labelsProblem, labelValueProblem } from "./common";
+import { networkArguments, networkContradictions, normalizedPorts } from "./network";
 import * as s from "./schema";
 import { formatPath } from "./validate";
+import { volumeArguments } from "./volume";
 
 /** The least that containerd's runtimes start with. Bytes. */
 const LEAST_MEMORY = 6 << 20;
@@ -36,14 +41,21 @@ function secretName(name: string): string | undefined {
         : "a secret's name may hold letters, digits, '_', '-' and '.'";
 }
 
-function octal(mode: string): string | undefined {
-    return /^0?[0-7]{3,4}$/.test(mode) ? undefined : 'must be an octal mode like "0644"';
+function scratchName(name: string): string | undefined {
+    return /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$/.test(name)
+        ? undefined
+        : "may hold letters, digits, '_', '-' and '.', and at most 100 of them";
 }
 
-function hostname(name: string): string | undefined {
-    return /^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,61}[A-Za-z0-9])?$/.test(name)
-        ? undefined
-        : "must be at most 63 letters, digits, '-' and '.'";
+function relative(path: string): string | undefined {
+    if (path.includes("\0")) return "must not hold a NUL character";
+    const plain =
+        path !== "" && !path.startsWith("/") && path.split("/").every((part) => !["", ".", ".."].includes(part));
+    return plain ? undefined : 'must be a plain path like "a/b": not absolute, and without "..", "." and empty parts';
+}
+
+function octal(mode: string): string | undefined {
+    return /^0?[0-7]{3,4}$/.test(mode) ? undefined : 'must be an octal mode like "0644"';
 }
 
 function cpuset(list: string): string | undefined {
@@ -55,9 +67,22 @@ function exactlyOne(names: string[]): (value: Record<string, unknown>) => string
         const given = names.filter((name) => value[name] !== undefined);
         return given.length === 1
             ? undefined
-            : `needs exactly one of ${names.map((name) => `\`${name}\``).join(" and ")}`;
+            : `needs exactly one of ${names
+                  .map((name) => `\`${name}\``)
+                  .join(", ")
+                  .replace(/, (?=[^,]*$)/, " and ")}`;
     };
 }
+
+/** What the class makes of a Volume. */
+const volume = s.object({
+    ...volumeArguments,
+    name: s.text("a Volume"),
+    namespace: s.text("a Volume"),
+    uid: s.text("a Volume"),
+    node: s.text("a Volume"),
+    path: s.optional(s.text()),
+});
 
 const mount = s.object(
     {
@@ -65,11 +90,34 @@ const mount = s.object(
         tmpfs: s.optional(
             s.object({ size: s.optional(s.size({ min: 1 })), mode: s.optional(s.text("an octal mode", octal)) }),
         ),
+        scratch: s.optional(s.text("a name", scratchName)),
+        volume: s.optional(volume),
+        subPath: s.optional(s.text("a path below the volume", relative)),
         readOnly: s.optional(s.flag()),
         propagation: s.optional(s.oneOf("private", "rslave", "rshared")),
     },
-    exactlyOne(["bind", "tmpfs"]),
+    (value) =>
+        exactlyOne(["bind", "tmpfs", "scratch", "volume"])(value) ??
+        (value["subPath"] !== undefined && value["volume"] === undefined
+            ? "`subPath` is a path below a `volume`, and there is none"
+            : undefined),
 );
+
+const onChangeWord = s.oneOf("restart", "none");
+const onChangeDeed = s.object(
+    {
+        signal: s.optional(
+            s.text("a signal", (signal) =>
+                signalNumber(signal) === undefined ? 'is no signal of Linux, like "SIGHUP"' : undefined,
+            ),
+        ),
+        exec: s.optional(s.list(s.text("a text", noNul))),
+    },
+    (value) =>
+        exactlyOne(["signal", "exec"])(value) ??
+        (Array.isArray(value["exec"]) && value["exec"].length === 0 ? "needs a command in `exec`" : undefined),
+);
+const onChange = v.lazy((value) => (typeof value === "object" && value !== null ? onChangeDeed : onChangeWord));
 
 const file = s.object(
     {
@@ -82,7 +130,7 @@ const file = s.object(
         mode: s.optional(s.text("an octal mode", octal)),
         uid: s.optional(s.number({ min: 0 })),
         gid: s.optional(s.number({ min: 0 })),
-        onChange: s.optional(s.oneOf("restart", "none")),
+        onChange: s.optional(onChange),
     },
     exactlyOne(["content", "base64"]),
 );
@@ -93,12 +141,10 @@ const fileOrContent = s.expand(
     file,
 );
 
-export const containerSchema = s.object({
-    ...bookkeeping,
-    name: s.optional(s.text("a name", identifierProblem)),
+/** The arguments of what runs: of a Container, and of each member of a Pod. */
+export const processArguments = {
     image: s.text('an Image or a reference like "nginx:1.27"'),
     imageFrom: s.optional(s.text()),
-    generation: s.optional(s.text()),
     entrypoint: s.optional(s.list(s.text("a text", noNul))),
     args: s.optional(s.list(s.text("a text", noNul))),
     env: s.optional(s.map(s.scalar(noNul), envName)),
@@ -111,12 +157,10 @@ export const containerSchema = s.object({
             /^[^:\s]+(?::[^:\s]+)?$/.test(user) ? undefined : 'must be like "www-data", "1000" or "1000:1000"',
         ),
     ),
-    hostname: s.optional(s.text("a host name", hostname)),
     tty: s.optional(s.flag()),
     readOnly: s.optional(s.flag()),
     privileged: s.optional(s.flag()),
     capabilities: s.optional(s.object({ add: s.optional(s.capabilities()), drop: s.optional(s.capabilities()) })),
-    network: s.optional(s.oneOf("bridge", "host", "none")),
     memory: s.optional(
         s.object({
             limit: s.optional(s.size({ min: LEAST_MEMORY })),
@@ -136,8 +180,6 @@ export const containerSchema = s.object({
         s.object({ noNewPrivileges: s.optional(s.flag()), seccomp: s.optional(s.oneOf("default", "unconfined")) }),
     ),
     labels: s.optional(s.map(s.scalar(labelValueProblem), labelProblem)),
-    snapshotter: s.optional(s.text()),
-    runtime: s.optional(s.text()),
     log: s.optional(
         s.object({
             driver: s.optional(s.oneOf("file", "none")),
@@ -145,13 +187,38 @@ export const containerSchema = s.object({
             maxFiles: s.optional(s.number({ min: 1, max: 1000 })),
         }),
     ),
+};
+
+/** Limits, of a process and of a whole Pod. */
+export const limitArguments = {
+    memory: processArguments.memory,
+    cpu: processArguments.cpu,
+    pidsLimit: processArguments.pidsLimit,
+};
+
+export const containerSchema = s.object({
+    ...bookkeeping,
+    ...processArguments,
+    ...networkArguments,
+    name: s.optional(s.text("a name", identifierProblem)),
+    generation: s.optional(s.text()),
+    snapshotter: s.optional(s.text()),
+    runtime: s.optional(s.text()),
 });
 
-const LOG_DEFAULTS = { driver: "file", maxSize: 10 << 20, maxFiles: 3 } as const;
+/** Where output goes, unless said otherwise. */
+export const LOG_DEFAULTS = { driver: "file", maxSize: 10 << 20, maxFiles: 3 } as const;
 
 /** Defaults that need nothing but the arguments. */
 export function withDefaults(given: Partial<ContainerInputs>): Partial<ContainerInputs> {
-    return isUnknown(given.log) ? given : { ...given, log: { ...LOG_DEFAULTS, ...given.log } };
+    const network = given.network ?? "bridge";
+    const log = isUnknown(given.log) ? given.log : { ...LOG_DEFAULTS, ...given.log };
+    return { ...given, network, log, ...normalizedPorts(given) };
+}
+
+function isTmpfs(volume: VolumeInputs): boolean {
+    const source = volumeSource(volume);
+    return source.kind === "mount" && source.type === "tmpfs";
 }
 
 /** A map, as far as it is known. */
@@ -163,10 +230,7 @@ function known<T extends object>(value: T | undefined): T | Record<string, never
 export function contradictions(given: Partial<ContainerInputs>): Failure[] {
     const failures: Failure[] = [];
     const refuse = (path: unknown[], reason: string) => failures.push({ property: formatPath(path), reason });
-    // The default is a promise for later: nobody should land in the host's network without saying so.
-    if (given.network === undefined || (given.network as string) === "bridge") {
-        refuse(["network"], 'the default `bridge` is not there yet in this version: say network: "host" or "none"');
-    }
+    failures.push(...networkContradictions(given));
     const long = labelsProblem(given.labels);
     if (long) refuse(["labels", long.key], long.reason);
     const { limit, swap, reservation } = given.memory ?? {};
@@ -183,6 +247,10 @@ export function contradictions(given: Partial<ContainerInputs>): Failure[] {
         if (target === "/") refuse(["mounts", target], "is the root filesystem itself: mount something below it");
         if (target === SECRETS_TARGET && given.secrets) refuse(["mounts", target], "is where `secrets` stand");
     }
+    for (const [target, { volume, subPath }] of Object.entries<MountInputs>(known(given.mounts))) {
+        if (subPath !== undefined && volume !== undefined && !holdsUnknown(volume) && isTmpfs(volume))
+            refuse(["mounts", target, "subPath"], "has no meaning with a volume in memory, which begins empty");
+    }
     for (const target of Object.keys(known(given.files))) {
         if (Object.hasOwn(known(given.mounts), target)) refuse(["mounts", target], "is a file of `files` already");
     }
@@ -190,4 +258,19 @@ export function contradictions(given: Partial<ContainerInputs>): Failure[] {
         refuse(["security", "seccomp"], "has no effect on a privileged container: leave out one of the two");
     }
     return failures;
+}
+
+/** What is wrong with volumes that lie on another node than who mounts them. Pure. */
+export function volumesElsewhere({ node, mounts }: Pick<ContainerInputs, "node" | "mounts">): Failure[] {
+    return Object.entries<MountInputs>(known(mounts)).flatMap(([target, { volume }]) => {
+        if (volume === undefined || isUnknown(volume) || isUnknown(volume.node) || isUnknown(node)) return [];
+        if (volume.node === node) return [];
+        const property = formatPath(["mounts", target, "volume"]);
+        return [{ property, reason: elsewhere(volume.node, node) }];
+    });
+}
+
+/** A sentence on a volume that lies on another node than who mounts it. */
+export function elsewhere(ofVolume: string, node: string): string {
+    return `is on node ${ofVolume}, and this goes to node ${node}: a volume is mounted where it is. Put both on one node`;
 }

@@ -156,6 +156,11 @@ function plainCapability(name: string): string {
     return isUnknown(name) ? name : name.toUpperCase().replace(/^CAP_/, "");
 }
 
+/** A text or number by the first description, anything else by the second. */
+export function either(plain: Schema, structured: Schema): Schema {
+    return v.lazy((input) => (typeof input === "object" && input !== null ? structured : plain));
+}
+
 /** Rewrites a short form into the long one before it is looked at. */
 export function expand(rewrite: (value: unknown) => unknown, schema: Schema): Schema {
     return v.pipe(v.unknown(), v.transform(rewrite), schema);

@@ -1,5 +1,7 @@
 /** What a Task's arguments must be like. */
+import type { HealthInputs } from "../health";
 import { signalNumber } from "../signals";
+import { isUnknown } from "../unknown";
 import { bookkeeping } from "./common";
 import * as s from "./schema";
 
@@ -32,9 +34,8 @@ const health = s.object(
     },
 );
 
-export const taskSchema = s.object({
-    ...bookkeeping,
-    container: s.text("a Container"),
+/** How a process is run: of a Task, and of a member of a Pod. */
+export const runArguments = {
     restart: s.optional(
         s.text("a restart policy", (policy) =>
             /^(?:no|always|unless-stopped|on-failure(?::[1-9]\d*)?)$/.test(policy)
@@ -53,8 +54,24 @@ export const taskSchema = s.object({
             timeout: s.optional(s.duration()),
         }),
     ),
+};
+
+export const taskSchema = s.object({
+    ...bookkeeping,
+    ...runArguments,
+    container: s.text("a Container"),
+    /** Looked at by `check` alone: whether the program names one, when its id is not known. */
+    hasContainer: s.optional(s.flag()),
     once: s.optional(s.flag()),
     triggers: s.optional(s.anything()),
     generation: s.optional(s.text()),
     desired: s.optional(s.oneOf("running", "stopped")),
 });
+
+/** Docker's, but for `startPeriod`, which there is none. */
+const HEALTH_DEFAULTS = { interval: "10s", timeout: "5s", retries: 3, startPeriod: "30s" };
+
+/** Health with its times filled in. */
+export function withTimes(given: HealthInputs | undefined): HealthInputs | undefined {
+    return given === undefined || isUnknown(given) ? given : { ...HEALTH_DEFAULTS, ...given };
+}

@@ -22,7 +22,6 @@ function failureOf(issue: v.BaseIssue<unknown>): Failure {
 const BROUGHT_ALONG: Record<string, string> = {
     command:
         "means different things in Docker and Kubernetes: say `entrypoint` (replaces the image's) or `args` (what follows it)",
-    ports: 'is not in this version: with network: "host" the process listens on the node\'s own ports',
     volumes: "is not in this version: say `mounts`",
     restart: "belongs to the Task that runs the Container",
     health: "belongs to the Task that runs the Container",
@@ -34,7 +33,7 @@ const BROUGHT_ALONG: Record<string, string> = {
 const OURS = new Set([
     ...["owner", "uid", "revision", "retainOnDelete", "timeouts", "replaceOnChanges"],
     ...["imageFrom", "generation", "pinned", "digest"],
-    ...["claim", "nodeAddress", "facts"],
+    ...["claim", "nodeAddress", "facts", "hasContainer"],
 ]);
 
 function unknownArgument(issue: v.BaseIssue<unknown>, property: string): Failure {
