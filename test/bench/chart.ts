@@ -27,7 +27,8 @@ export function svg(lines: readonly Line[]): string {
 
 function bar(line: Line, index: number): string[] {
     const y = TOP + index * ROW;
-    const share = Math.max(0, line.figure / line.limit);
+    // Where nothing is allowed, anything is beyond the limit.
+    const share = line.limit === 0 ? line.figure * 2 : Math.max(0, line.figure / line.limit);
     const length = Math.min(RIGHT, LEFT + share * (LIMIT - LEFT)) - LEFT;
     const colour = line.reached ? "#2f9e69" : "#d9480f";
     return [

@@ -1,7 +1,8 @@
 /**
  * The benchmarks: `npm run bench`. Prints a table; its figures are ratios to a peer that was measured in the same run, by turns.
  *
- *     npm run bench -- --only start         one row, or several: load, start, pull, layer, ssh, fleet, plan, floor
+ *     npm run bench start                   one row, or several: load, start, pull, layer, ssh, fleet, publish, port, packets, kill,
+ *                                           move, boot, pod, plan, floor (or as `--only start,port`)
  *     BENCH_RUNS=2 npm run bench ...       a quick look
  *     npm run bench -- --json FILE          the result as JSON
  *     npm run bench -- --write              docs/performance.json, .svg, and the table in docs/performance.md
@@ -18,12 +19,16 @@ import { repository, type ContainerdVersion } from "../../playground/environment
 import { startRegistry, type Registry } from "../../playground/registry";
 import { startWorker, type Worker } from "../../playground/worker";
 import { svg } from "./chart";
+import { booted, killed } from "./again";
 import { fleet } from "./fleet";
 import { thousand } from "./floor";
 import { layer } from "./layer";
 import { loading } from "./load";
 import type { Line } from "./measure";
 import { planning } from "./plan";
+import { publishing } from "./publish";
+import { moving, threeMembers } from "./pod";
+import { packetsOf, portStart } from "./port";
 import { pulling } from "./pull";
 import { markdown, textTable, type BenchResult } from "./report";
 import { tunnels } from "./ssh";
@@ -71,6 +76,24 @@ async function onCluster(
     }
 }
 
+/** Of the restart monitor: what is advised, and what containerd has by itself. */
+const INTERVALS = ["1s", "10s"];
+
+async function booting(registry: Registry): Promise<Line[]> {
+    const lines: Line[] = [];
+    for (const version of VERSIONS) {
+        for (const restartInterval of INTERVALS) {
+            const cluster = await startCluster({ workers: [{ version, restartInterval }], reach: [registry.port] });
+            try {
+                lines.push(await booted(cluster.workers[0]!, registry, restartInterval));
+            } finally {
+                await cluster.stop();
+            }
+        }
+    }
+    return lines;
+}
+
 const ROWS: Record<string, (bench: Bench) => Promise<Line[]>> = {
     load: () => loading(),
     start: (bench) => onEach(bench, async (worker) => starting(worker, await busyboxOn(worker, bench.registry))),
@@ -78,15 +101,30 @@ const ROWS: Record<string, (bench: Bench) => Promise<Line[]>> = {
     layer: (bench) => on(bench, "1.6", (worker) => layer(worker)),
     ssh: () => onCluster(["1.6"], ([worker]) => tunnels(worker!)),
     fleet: ({ registry }) => onCluster(["1.6", "2", "2"], (workers) => fleet(workers, registry), [registry.port]),
+    publish: () => onCluster(["1.6", "1.6"], publishing),
+    port: ({ registry }) =>
+        onCluster(["1.6", "1.6"], async (workers) => [await portStart(workers, registry)], [registry.port]),
+    packets: () => onCluster(["1.6", "1.6", "2"], async (workers) => [await packetsOf(workers)]),
+    kill: ({ registry }) =>
+        onCluster(["1.6", "1.6"], async (workers) => [await killed(workers, registry)], [registry.port]),
+    move: async ({ registry }) => {
+        const move = (version: ContainerdVersion) =>
+            onCluster([version, "2"], async (workers) => [await moving(workers, registry)], [registry.port]);
+        return [...(await move("1.6")), ...(await move("2"))];
+    },
+    boot: ({ registry }) => booting(registry),
+    pod: (bench) => onEach(bench, (worker) => threeMembers(worker, bench.registry)),
     plan: ({ registry }) => planning(registry),
     floor: (bench) => on(bench, "1.6", (worker) => thousand(worker, bench.registry)),
 };
 
 async function main(): Promise<void> {
-    const { values } = parseArgs({
+    const { values, positionals } = parseArgs({
         options: { only: { type: "string", multiple: true }, json: { type: "string" }, write: { type: "boolean" } },
+        allowPositionals: true,
     });
-    const names = values.only?.flatMap((text) => text.split(",")) ?? Object.keys(ROWS);
+    const asked = [...(values.only ?? []), ...positionals].flatMap((text) => text.split(","));
+    const names = asked.length ? asked : Object.keys(ROWS);
     for (const name of names) {
         if (!ROWS[name]) throw new Error(`no row ${name}: there are ${Object.keys(ROWS).join(", ")}`);
     }
@@ -111,9 +149,7 @@ async function main(): Promise<void> {
     }
     const result: BenchResult = {
         date: new Date().toISOString(),
-        command: ["npm run bench", ...(values.only ? ["--", ...values.only.map((name) => `--only ${name}`)] : [])].join(
-            " ",
-        ),
+        command: ["npm run bench", ...asked].join(" "),
         machine: {
             processors: os.availableParallelism(),
             model: os.cpus()[0]?.model ?? "",

@@ -14,7 +14,7 @@ export interface Line {
     what: string;
     /** What it is held against, like `ctr run -d`; of an absolute figure, what counts. */
     against: string;
-    unit: "ms" | "MB";
+    unit: "ms" | "MB" | "packets";
     ours: Spread;
     /** Absent where the figure is absolute. */
     peer?: Spread;
@@ -61,6 +61,15 @@ export function byMore(line: Described, ours: readonly number[], peer: readonly 
 export function byPeak(line: Described, megabytes: readonly number[]): Line {
     const ours = spread(megabytes);
     return judged({ ...line, unit: "MB", kind: "absolute", ours, figure: ours.max });
+}
+
+/** A line whose longest sample counts, in milliseconds; `peer` stands beside it. */
+export function byLongest(line: Described, ours: readonly number[], peer?: readonly number[]): Line {
+    const all = spread(ours);
+    return judged({
+        ...{ ...line, unit: "ms", kind: "absolute", ours: all, figure: all.max },
+        ...(peer && { peer: spread(peer) }),
+    });
 }
 
 function judged(line: Omit<Line, "reached">): Line {

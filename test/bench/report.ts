@@ -15,10 +15,16 @@ export interface BenchResult {
 
 /** The judged figure as people read it: `1.07 ×`, `+ 83 ms`, `142 MB`. */
 export function figureText({ kind, figure, unit }: Pick<Line, "kind" | "figure" | "unit">): string {
-    if (kind === "ratio") return `${figure.toFixed(2)} ×`;
+    if (kind === "ratio") return `${significant(figure)} ×`;
     return kind === "more"
         ? `${figure < 0 ? "−" : "+"} ${Math.abs(figure).toFixed(0)} ${unit}`
         : `${figure.toFixed(0)} ${unit}`;
+}
+
+/** Two digits after the point, and more where those would say too little: `0.0012`. */
+function significant(figure: number): string {
+    const leading = figure > 0 ? Math.floor(Math.log10(figure)) : 0;
+    return figure.toFixed(Math.max(2, 1 - leading));
 }
 
 /** `min / median / max` in one unit, seconds where milliseconds would be long. */
