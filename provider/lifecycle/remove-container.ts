@@ -12,6 +12,7 @@ import { keyOf } from "../images/names";
 import { releaseImage } from "../images/records";
 import { containerFolder, NODE_FOLDER } from "../node/folders";
 import type { ContainerInputs } from "../spec/inputs";
+import { clearCgroup } from "./cgroup";
 import { deleteObject, disarm } from "./late-start";
 import { clientForChange } from "./leases";
 import { chosenNetwork } from "./network/attachment";
@@ -39,6 +40,8 @@ export async function removeContainer(run: Run, doomed: Doomed): Promise<void> {
     await removeSnapshotOf(client, snapshotter, name, uid);
     // Only now nothing writes to its log any more.
     if (container && !(await disarm(client, name, onlyOurs(container.labels)))) return releaseImageOf(client, doomed);
+    // A member's stands in its pod's, and goes with that.
+    if (container && !container.labels[LABEL.pod]) await clearCgroup(client, name);
     if (container || chosenNetwork(doomed.network ?? "host")) await removeNetworkOf(client, doomed, container?.labels);
     await removeFolder(client, doomed.namespace, name);
     await releaseImageOf(client, doomed);

@@ -2,6 +2,7 @@
  * Limits of a whole pod: a control group above those of its members, made with the rest of what they share and removed with it.
  * Source: the kernel's documents of cgroup v1 (memory, cpu, cpuset, pids) and cgroup v2.
  */
+import { REMOVE_CGROUP } from "../node/cgroup.sh";
 import type { LinuxResources } from "../spec/types";
 
 /** Lines of `VERSION CONTROLLER FILE VALUE`, in the order in which they have to be written: all that can be set, so that a limit that was taken away goes. */
@@ -42,8 +43,7 @@ function weightOf(shares: number): number {
  * Makes and removes the control group `$cgroup` with `$limits`. What is unlimited is not worth a failure on a kernel that does not
  * know it.
  */
-export const LIMITS = `
-set_limit() { # CONTROLLER FILE VALUE...
+export const LIMITS = `${REMOVE_CGROUP}set_limit() { # CONTROLLER FILE VALUE...
     controller=$1 file=$2
     shift 2
     if [ -e "$at/$file" ] && printf '%s\\n' "$*" >"$at/$file" 2>/dev/null; then return 0; fi
@@ -96,9 +96,6 @@ inherit_cpuset() {
     done
 }
 remove_limits() {
-    [ -n "$cgroup" ] || return 0
-    set +f
-    for at in /sys/fs/cgroup /sys/fs/cgroup/*; do [ ! -d "$at$cgroup" ] || rmdir "$at$cgroup" 2>/dev/null; done
-    set -f
+    [ -z "$cgroup" ] || remove_cgroup "$cgroup" || die "a process is still in the pod's control group $cgroup: it cannot be removed"
 }
 `;

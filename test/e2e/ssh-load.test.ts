@@ -118,12 +118,13 @@ describe("nodes far away", function () {
             assert.match(said(up), /node node-7:/);
             const moments = (await timeline(stack)).filter(({ at }) => at !== "begin");
             assert.equal(moments.length, NODES);
-            // The hanging one is the last to be over.
+            // Long before the hanging one is given up, others are done.
             assert.deepEqual(
                 moments.filter(({ at }) => at === "failure").map(({ name }) => name),
                 ["node-7"],
             );
-            assert.deepEqual(moments.at(-1)?.name, "node-7");
+            const before = moments.findIndex(({ name }) => name === "node-7");
+            assert.ok(before > NODES / 2, `only ${before} were done before it`);
             await hanging.heal();
             succeeded(await stack.up(PARALLEL));
             succeeded(await stack.destroy(PARALLEL));
