@@ -11,19 +11,21 @@ import { ContainerdError } from "../errors";
 import { REMOVE_CGROUP } from "../node/cgroup.sh";
 import { askNode } from "../node/command";
 
-/** Where runc makes the group first: in cgroup v1's first hierarchy, in v2's only one. */
+/** Where runc makes the group first, and `remove_cgroup` removes it last: in cgroup v1's first hierarchy, in v2's only one. */
 const FIRST = ["/sys/fs/cgroup/cpuset", "/sys/fs/cgroup"];
 
 /**
- * Removes the control group that a container without a process still has; mostly there is none, and nothing is run on the node.
- * Throws `Failed` where a process is in it.
+ * Removes the control group that a container without a process still has, if any. `pod`: the one that it is a member of. Throws
+ * `Conflict` where a process is in it.
  */
-export async function clearCgroup(client: Client, name: string): Promise<void> {
-    const group = `/${client.namespace}/${name}`;
+export async function clearCgroup(client: Client, name: string, pod?: string): Promise<void> {
+    const group = ["", client.namespace, ...(pod ? [pod] : []), name].join("/");
     const found = await Promise.all(FIRST.map((root) => pathExists(client, `${root}${group}`)));
     if (!found.includes(true)) return;
     const { code, output } = await askNode(client, `${REMOVE_CGROUP}remove_cgroup "$1"`, [group]);
     if (code === 0) return;
-    const why = output.trim() || "a process that is not the container's is still in it: end that one";
-    throw new ContainerdError("Failed", `the control group ${group} cannot be removed: ${why}`, { node: client.node });
+    const why = output.trim() || (code === 124 ? "that takes too long" : `exit status ${code}`);
+    throw new ContainerdError("Conflict", `the control group ${group} cannot be removed: ${why}`, {
+        node: client.node,
+    });
 }

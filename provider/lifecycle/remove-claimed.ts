@@ -7,6 +7,8 @@ import { listPullRemains, sweepImageLeftovers } from "../images/sweep";
 import { release } from "../images/records";
 import { removeClaimedVolumes } from "./make-volume";
 import { LABEL, onNode } from "./ownership";
+import { isRecord, type Labelled } from "./pod/record";
+import { removePod } from "./pod/remove-pod";
 import { removeContainer } from "./remove-container";
 import type { Run } from "./run";
 
@@ -15,9 +17,15 @@ export async function removeClaimed(run: Run, client: Client, of: { node: string
     const { namespaces } = await client.namespaces.list({});
     for (const { name: namespace } of namespaces) {
         const at = client.inNamespace(namespace);
-        for (const { id, labels } of await containersOf(at, of.claim)) {
-            await removeContainer(run, { node: of.node, namespace, name: id, uid: labels[LABEL.uid] ?? "" });
-        }
+        const doomed = ({ id, labels }: Labelled) => ({
+            node: of.node,
+            namespace,
+            name: id,
+            uid: labels[LABEL.uid] ?? "",
+        });
+        // A pod takes its members along, in their order.
+        for (const one of await containersOf(at, of.claim)) if (isRecord(one)) await removePod(run, doomed(one));
+        for (const one of await containersOf(at, of.claim)) await removeContainer(run, doomed(one));
         await removeClaimedVolumes(at, of.claim);
         const { leases, snapshots, claims } = await listPullRemains(at);
         const ours = ({ owner }: { owner: string }) => owner.endsWith(onNode(of.claim));
@@ -27,8 +35,8 @@ export async function removeClaimed(run: Run, client: Client, of: { node: string
     }
 }
 
-async function containersOf(client: Client, claim: string): Promise<{ id: string; labels: Record<string, string> }[]> {
-    const found: { id: string; labels: Record<string, string> }[] = [];
+async function containersOf(client: Client, claim: string): Promise<Labelled[]> {
+    const found: Labelled[] = [];
     const filters = [`labels."${LABEL.node}"==${JSON.stringify(claim)}`];
     for await (const { container } of client.containers.listStream({ filters })) {
         // What Pulumi was told to leave stays.

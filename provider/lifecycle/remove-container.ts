@@ -40,11 +40,10 @@ export async function removeContainer(run: Run, doomed: Doomed): Promise<void> {
     await removeSnapshotOf(client, snapshotter, name, uid);
     // Only now nothing writes to its log any more.
     if (container && !(await disarm(client, name, onlyOurs(container.labels)))) return releaseImageOf(client, doomed);
-    // A member's stands in its pod's, and goes with that.
-    if (container && !container.labels[LABEL.pod]) await clearCgroup(client, name);
     if (container || chosenNetwork(doomed.network ?? "host")) await removeNetworkOf(client, doomed, container?.labels);
     await removeFolder(client, doomed.namespace, name);
     await releaseImageOf(client, doomed);
+    await clearCgroup(client, name, container?.labels[LABEL.pod]);
     if (container) await deleteObject(client, name);
 }
 
@@ -86,11 +85,11 @@ async function removeNetworkOf(client: Client, doomed: Doomed, labels?: Record<s
     await removeNetwork(client, networkSettings(named, attachment));
 }
 
-/** Whose it is and what its network is, and nothing that anybody else acts on. */
+/** Whose it is and what of it is still there, and nothing that anybody else acts on. */
 function onlyOurs(labels: Record<string, string>): Record<string, string> {
-    const attachment = labels[LABEL.attachment];
+    const kept = [LABEL.node, LABEL.pod, LABEL.attachment].filter((key) => labels[key]);
     return {
-        ...(attachment && { [LABEL.attachment]: attachment }),
+        ...Object.fromEntries(kept.map((key) => [key, labels[key] ?? ""])),
         [LABEL.owner]: labels[LABEL.owner] ?? "",
         [LABEL.uid]: labels[LABEL.uid] ?? "",
         [LABEL.phase]: "creating",

@@ -96,6 +96,7 @@ inherit_cpuset() {
     done
 }
 remove_limits() {
-    [ -z "$cgroup" ] || remove_cgroup "$cgroup" || die "a process is still in the pod's control group $cgroup: it cannot be removed"
+    [ -n "$cgroup" ] || return 0
+    why=$(remove_cgroup "$cgroup") || die "the pod's control group $cgroup cannot be removed: $why"
 }
 `;

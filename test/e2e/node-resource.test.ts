@@ -39,6 +39,8 @@ class Site extends pulumi.ComponentResource {
         const image = new containerd.Image(name, { ref: config.require("image") }, own);
         const web = new containerd.Container(name, { image, network: "none", args: ["sleep", "1000"] }, own);
         new containerd.Task(name, { container: web }, own);
+        const member = { image: config.require("image"), args: ["sleep", "1000"] };
+        new containerd.Pod(name + "-pod", { ports: ["8080:80"], containers: { one: member, two: { ...member, after: ["one"] } } }, own);
     }
 }
 if (!config.getBoolean("empty")) new Site("site", { transforms: [containerd.onNode(node)] });
@@ -67,6 +69,7 @@ async function clear(worker: Worker): Promise<void> {
     await worker.run(`
         for id in $(ctr tasks ls -q); do ctr containers label "$id" containerd.io/restart.status= >/dev/null; done
         for id in $(ctr tasks ls -q); do ctr tasks rm --force "$id" >/dev/null; done
+        for script in /var/lib/pulumi-containerd/*/network.sh; do [ ! -e "$script" ] || sh "$script" remove; done
         for id in $(ctr containers ls -q); do ctr containers rm "$id" && ctr snapshots rm "$id" || true; done
         for id in $(ctr images ls -q); do ctr images rm "$id" >/dev/null; done
         for id in $(ctr leases ls -q); do ctr leases rm "$id" >/dev/null; done
@@ -95,7 +98,7 @@ describe("the resource Node", function () {
         const stack = await siteOn(first);
         const up = succeeded(await stack.up());
         assert.deepEqual([...new Set(up.changes.map((change) => change.split(": ")[1]))], ["create"], told(up));
-        assert.equal(await tasksOn(first), 1);
+        assert.equal(await tasksOn(first), 3);
         unchanged(await stack.up());
         unchanged(await stack.refresh());
         const { facts } = (await stack.outputs()) as { facts: Record<string, unknown> };
@@ -107,7 +110,7 @@ describe("the resource Node", function () {
         const preview = succeeded(await stack.preview());
         assert.ok(preview.changes.includes("site: replace"), told(preview));
         succeeded(await stack.up());
-        assert.equal(await tasksOn(second), 1);
+        assert.equal(await tasksOn(second), 3);
         unchanged(await stack.up());
         // The Node goes, the machine stays: `deletedWith` spares the deletes, and the Node itself sweeps.
         await rewrite(stack, VM);
@@ -126,7 +129,7 @@ describe("the resource Node", function () {
         const said = failed(await theirs.up());
         assert.match(said, /node edge-3: another state of a stack dev of project test has claimed this machine/);
         assert.match(said, /default\/site-[0-9a-f]{7}.*leases delete pulumi-containerd-claim-/s);
-        assert.equal(await tasksOn(first), 1);
+        assert.equal(await tasksOn(first), 3);
         unchanged(await ours.up());
 
         // Where nothing of ours is left there, it is free.

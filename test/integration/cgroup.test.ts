@@ -57,12 +57,15 @@ for (const version of ["1.6", "2"] as const) {
         const service = () => makeContainer(run, image, "exec sleep 1000000");
         const nameOf = ({ id }: { id: string }) => id.split("/")[1] ?? "";
 
-        it("go with their container", async () => {
-            const made = await service();
-            await plant(`default/${nameOf(made)}`);
-            assert.notDeepEqual(await groups(), []);
-            await made.remove();
-            assert.deepEqual(await groups(), []);
+        it("go with their container, also with groups in them, and when somebody has removed its object", async () => {
+            for (const remover of ["us", "somebody"]) {
+                const made = await service();
+                await plant(`default/${nameOf(made)}/within/it`);
+                assert.notDeepEqual(await groups(), []);
+                if (remover === "somebody") await worker.ctr("containers", "rm", nameOf(made));
+                await made.remove();
+                assert.deepEqual(await groups(), [], remover);
+            }
         });
 
         it("go with their pod", async () => {
@@ -70,7 +73,7 @@ for (const version of ["1.6", "2"] as const) {
             const containers = { one: { image, args: ["sleep", "1000000"], stop: { signal: "SIGKILL" } } };
             const args = { owner: ownerOf("Pod", name), name, network: "none", containers };
             const made = await create(run, pod, args);
-            await plant(`default/${name}/${name}.other`);
+            await plant(`default/${name}/${name}.other/within`);
             await made.remove();
             assert.deepEqual(await groups(), []);
         });
@@ -79,12 +82,14 @@ for (const version of ["1.6", "2"] as const) {
             const made = await service();
             const group = `default/${nameOf(made)}`;
             await plant(group);
+            // One hierarchy is enough to be in, and it is not one that is removed first.
             const pid = await worker.run(
-                'sleep 1000000 >/dev/null 2>&1 & for at in /sys/fs/cgroup /sys/fs/cgroup/*; do [ ! -d "$at/$1" ] || echo $! >"$at/$1/cgroup.procs"; done; echo $!',
+                'at=/sys/fs/cgroup/pids; [ -d "$at" ] || at=/sys/fs/cgroup; sleep 1000000 >/dev/null 2>&1 & echo $! >"$at/$1/cgroup.procs"; echo $!',
                 group,
             );
             try {
-                await assert.rejects(made.remove(), /control group \/default\/crash-.*a process .* is still in it/);
+                const refusal = /control group \/default\/crash-.* cannot be removed: in it are the processes \d+/;
+                await assert.rejects(made.remove(), refusal);
                 assert.notDeepEqual(await groups(), []);
             } finally {
                 await worker.run('kill -9 "$1"', pid.trim());

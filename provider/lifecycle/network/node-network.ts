@@ -85,7 +85,6 @@ function refusal(client: Client, output: string, code: number): ContainerdError 
 
 /** The error for what the script on the node says. Pure. */
 export function networkProblem(reason: string, node: string, cause?: unknown): ContainerdError {
-    const isAbout = (what: RegExp) => what.test(reason);
-    const property = isAbout(/\bcontrol groups?\b/i) ? undefined : isAbout(/\bports?\b/i) ? "ports" : "network";
+    const property = /\bports?\b/i.test(reason) ? "ports" : "network";
     return new ContainerdError("Conflict", reason, { node, property, cause });
 }

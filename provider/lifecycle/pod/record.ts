@@ -30,6 +30,11 @@ export function recordLabels(inputs: PodInputs): Record<string, string> {
     return { ...ownerLabels({ ...inputs, phase: "complete" }), [LABEL.podUid]: inputs.uid };
 }
 
+/** Whether an object is a pod's record, and neither a member nor a container of its own. Pure. */
+export function isRecord({ labels }: Labelled): boolean {
+    return labels[LABEL.podUid] !== undefined && labels[LABEL.pod] === undefined;
+}
+
 /** The object of a name, if there is one. */
 export async function findRecord(client: Client, name: string): Promise<Labelled | undefined> {
     try {
